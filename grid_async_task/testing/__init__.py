@@ -1,0 +1,1 @@
+"""For authors of adapters: the tests that an adapter has to pass."""

@@ -1,0 +1,1 @@
+"""What tests of manifests need; not for tests/unit, which do without these tools."""

@@ -1,0 +1,21 @@
+"""Waiting for what happens in another process."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def eventually(look: Callable[[], T], timeout_s: float = 30.0, what: str = "") -> T:
+    """What `look` gives once it is true; fails when it is not in time."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        found = look()
+        if found:
+            return found
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {timeout_s} s: {what or look}")
+        time.sleep(0.02)
