@@ -149,7 +149,7 @@ class DatabaseBench:
             f"UPDATE {DEFAULT_TABLE} SET created_at='2020-01-01', completed_at='2020-01-01'", self._name
         )
         before, pruned = cpu_seconds(self._pid), 0
-        while batch := self._repository.prune(86400.0, 500):
+        while batch := self._repository.prune(86400.0, 500).count:
             pruned += batch
         return (cpu_seconds(self._pid) - before) / pruned
 

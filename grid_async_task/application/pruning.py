@@ -19,10 +19,12 @@ def prune(repository: TaskRepository, older_than_days: float, status: TaskStatus
     Raises `ValidationError` for less than 2 days.
     """
     older_than_s = _checked(older_than_days) * DAY_S
-    pruned = 0
-    while batch := repository.prune(older_than_s, PRUNE_BATCH, status):
-        pruned += batch
-    return pruned
+    count = 0
+    pruned = repository.prune(older_than_s, PRUNE_BATCH, status)
+    while pruned.reached is not None:
+        count += pruned.count
+        pruned = repository.prune(older_than_s, PRUNE_BATCH, status, pruned.reached)
+    return count
 
 
 def count_prunable(repository: TaskRepository, older_than_days: float, status: TaskStatus | None = None) -> int:

@@ -34,6 +34,7 @@ from grid_async_task.ports.recurring import RecurringTask, Schedule
 from grid_async_task.ports.task_repository import (
     Backlog,
     CallbackMark,
+    Pruned,
     Reading,
     Renewal,
     TaskFilter,
@@ -74,6 +75,7 @@ __all__ = [
     "Notifier",
     "Observer",
     "OutgoingMessage",
+    "Pruned",
     "Publish",
     "PublishRefused",
     "QueueState",

@@ -50,6 +50,16 @@ class CallbackMark:
 
 
 @dataclass(frozen=True)
+class Pruned:
+    """What one call of `prune` has done."""
+
+    #: rows deleted
+    count: int
+    #: when the last row that was found was created, UTC; None where none was found
+    reached: datetime | None
+
+
+@dataclass(frozen=True)
 class TaskFilter:
     """Which tasks are meant; None, and no statuses, do not filter."""
 
@@ -292,10 +302,17 @@ class TaskRepository(ABC):
         """What is not over in this queue. May read the whole table."""
 
     @abstractmethod
-    def prune(self, older_than_s: float, limit: int, status: TaskStatus | None = None) -> int:
-        """Delete up to `limit` final rows that ended so long ago and owe no callback. How many there were.
+    def prune(
+        self,
+        older_than_s: float,
+        limit: int,
+        status: TaskStatus | None = None,
+        created_from: datetime | None = None,
+    ) -> Pruned:
+        """Delete up to `limit` final rows that ended so long ago and owe no callback, the first created first.
 
-        `status`: only those that ended so.
+        `status`: only those that ended so. `created_from`: only those created then or later; whoever prunes in many
+        calls hands on what the last one reached, so that the rows which stay are passed over once and not each time.
         """
 
     @abstractmethod

@@ -8,6 +8,7 @@ give the same history, every time.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from functools import cache
 from typing import Any, TypeVar
 
@@ -25,7 +26,14 @@ from grid_async_task.domain.callback import Callback
 from grid_async_task.domain.errors import GridAsyncTaskError
 from grid_async_task.domain.message import TaskMessage
 from grid_async_task.domain.task import Task, TaskStatus
-from grid_async_task.ports import BrokerUnavailable, CallbackFailed, Delivery, OutgoingMessage, RepositoryUnavailable
+from grid_async_task.ports import (
+    BrokerUnavailable,
+    CallbackFailed,
+    Delivery,
+    OutgoingMessage,
+    Pruned,
+    RepositoryUnavailable,
+)
 from grid_async_task.settings import Settings
 from tests.schedules import faults
 from tests.schedules.processes import Process, WorkerProcess, settings_of
@@ -278,9 +286,15 @@ class _Table(MemoryTaskRepository):
         self.promises.in_groups |= {task.id for task in seen if self._rows[task.id].grouped}
         return tasks
 
-    def prune(self, older_than_s: float, limit: int, status: TaskStatus | None = None) -> int:
+    def prune(
+        self,
+        older_than_s: float,
+        limit: int,
+        status: TaskStatus | None = None,
+        created_from: datetime | None = None,
+    ) -> Pruned:
         before = dict(self._rows)
-        pruned = super().prune(older_than_s, limit, status)
+        pruned = super().prune(older_than_s, limit, status, created_from)
         for task_id in before.keys() - self._rows.keys():
             self.promises.row_pruned(before[task_id])
         return pruned

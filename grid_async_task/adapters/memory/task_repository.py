@@ -15,7 +15,7 @@ from grid_async_task.domain.message import TaskMessage
 from grid_async_task.domain.outcome import Outcome, Succeeded
 from grid_async_task.domain.progress import Progress
 from grid_async_task.domain.task import CallbackStatus, Task, TaskStatus
-from grid_async_task.ports import Backlog, CallbackMark, Clock, Reading, Renewal, TaskFilter, TaskRepository
+from grid_async_task.ports import Backlog, CallbackMark, Clock, Pruned, Reading, Renewal, TaskFilter, TaskRepository
 
 #: seconds until a swept row may be swept again; doubles each time up to the second number
 SWEEP_PAUSE_S, MAX_SWEEP_PAUSE_S = 300.0, 6 * 3600.0
@@ -332,21 +332,31 @@ class MemoryTaskRepository(TaskRepository):
             due = [row.completed_at or now for row in rows if row.callback_status is CallbackStatus.DUE]
             return Backlog(dict(counts), _age(waiting, now), len(due), _age(due, now))
 
-    def prune(self, older_than_s: float, limit: int, status: TaskStatus | None = None) -> int:
+    def prune(
+        self,
+        older_than_s: float,
+        limit: int,
+        status: TaskStatus | None = None,
+        created_from: datetime | None = None,
+    ) -> Pruned:
         with self._lock:
-            old = self._prunable(older_than_s, status)[:limit]
-            for task_id in old:
-                del self._rows[task_id]
-            return len(old)
+            old = self._prunable(older_than_s, status)
+            found = [row for row in old if created_from is None or (row.created_at or self._now()) >= created_from][
+                :limit
+            ]
+            for row in found:
+                del self._rows[row.id]
+            return Pruned(len(found), found[-1].created_at if found else None)
 
     def count_prunable(self, older_than_s: float, status: TaskStatus | None = None) -> int:
         with self._lock:
             return len(self._prunable(older_than_s, status))
 
-    def _prunable(self, older_than_s: float, status: TaskStatus | None) -> list[str]:
+    def _prunable(self, older_than_s: float, status: TaskStatus | None) -> list[Task]:
+        """The first created first, as the rows are."""
         before = self._now() - timedelta(seconds=older_than_s)
         return [
-            row.id
+            row
             for row in self._rows.values()
             if row.status.is_final
             and (status is None or row.status is status)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any
 
@@ -12,7 +12,7 @@ from grid_async_task.adapters.sql.db_time import db_now, microseconds
 from grid_async_task.adapters.sql.rows import to_task
 from grid_async_task.adapters.sql.sql_part import FINAL, SqlPart
 from grid_async_task.domain.task import CallbackStatus, Task, TaskStatus
-from grid_async_task.ports.task_repository import Backlog, TaskFilter
+from grid_async_task.ports.task_repository import Backlog, Pruned, TaskFilter
 
 #: hardly any task has a callback in these states
 RARE = (CallbackStatus.DUE, CallbackStatus.EXHAUSTED)
@@ -102,17 +102,27 @@ class QuestionsPart(SqlPart):
             .group_by(c.status)
         )
 
-    def prune(self, older_than_s: float, limit: int, status: TaskStatus | None = None) -> int:
+    def prune(
+        self,
+        older_than_s: float,
+        limit: int,
+        status: TaskStatus | None = None,
+        created_from: datetime | None = None,
+    ) -> Pruned:
         """Found without locks, then locked by primary key: a locking search would stop the workers meanwhile."""
         age = _age(older_than_s, status)
-        found = [row["id"] for row in self._database.rows(self._find_prunable, {**age, "limit": limit})]
+        find = self._find_prunable
+        if created_from is not None:
+            find = find.where(self._c.created_at >= created_from)
+        found = self._database.rows(find, {**age, "limit": limit})
         if not found:
-            return 0
+            return Pruned(0, None)
         with self._database.transaction() as connection:
-            prunable = connection.execute(self._lock_prunable, {**age, "seen_ids": found}).scalars().all()
+            seen_ids = [row["id"] for row in found]
+            prunable = connection.execute(self._lock_prunable, {**age, "seen_ids": seen_ids}).scalars().all()
             for doomed in self._delete_all:
                 connection.execute(doomed, {"seen_ids": prunable})
-        return len(prunable)
+        return Pruned(len(prunable), found[-1]["created_at"])
 
     def count_prunable(self, older_than_s: float, status: TaskStatus | None = None) -> int:
         return int(self._database.rows(self._count_prunable, _age(older_than_s, status))[0]["tasks"])
@@ -131,7 +141,7 @@ class QuestionsPart(SqlPart):
     @cached_property
     def _find_prunable(self) -> Select[Any]:
         c = self._c
-        return select(c.id).where(self._is_old).order_by(c.created_at).limit(bindparam("limit"))
+        return select(c.id, c.created_at).where(self._is_old).order_by(c.created_at).limit(bindparam("limit"))
 
     @cached_property
     def _count_prunable(self) -> Select[Any]:

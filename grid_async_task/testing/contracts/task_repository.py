@@ -31,7 +31,15 @@ from grid_async_task.domain.message import CallbackRequest, TaskMessage
 from grid_async_task.domain.outcome import Crashed, Failed, HandedBack, Outcome, RetryLater, Snoozed, Succeeded
 from grid_async_task.domain.progress import Progress
 from grid_async_task.domain.task import CallbackStatus, Task, TaskStatus
-from grid_async_task.ports.task_repository import Backlog, CallbackMark, Reading, Renewal, TaskFilter, TaskRepository
+from grid_async_task.ports.task_repository import (
+    Backlog,
+    CallbackMark,
+    Pruned,
+    Reading,
+    Renewal,
+    TaskFilter,
+    TaskRepository,
+)
 
 QUEUE = "work"
 ME, OTHER = "worker-1", "worker-2"
@@ -1063,10 +1071,10 @@ class TaskRepositoryContract:
         assert repository.settle(ended_late, Succeeded({}), None)
         self.finished(repository, a_message("young"), Succeeded({}))
 
-        assert repository.prune(2000, 10) == 0
-        assert repository.prune(900, 1) == 1
-        assert repository.prune(900, 10) == 1
-        assert repository.prune(900, 10) == 0
+        assert repository.prune(2000, 10).count == 0
+        assert repository.prune(900, 1).count == 1
+        assert repository.prune(900, 10).count == 1
+        assert repository.prune(900, 10).count == 0
         assert _ids(repository.list_tasks(TaskFilter(), 20)) == {
             "owes",
             "running",
@@ -1084,18 +1092,31 @@ class TaskRepositoryContract:
         self.finished(repository, a_message("young"), Succeeded({}))
         assert repository.count_prunable(900) == 3
         assert repository.count_prunable(900, TaskStatus.FAILED) == 2
-        assert repository.prune(900, 10, TaskStatus.SUCCESS) == 1
+        assert repository.prune(900, 10, TaskStatus.SUCCESS).count == 1
         assert _ids(repository.list_tasks(TaskFilter(), 20)) == {"bad", "bad too", "young"}
-        assert repository.prune(900, 1, TaskStatus.FAILED) == 1
+        assert repository.prune(900, 1, TaskStatus.FAILED).count == 1
         assert repository.count_prunable(900, TaskStatus.FAILED) == 1
         assert repository.count_prunable(900, TaskStatus.SUCCESS) == 0
+
+    def test_pruning_goes_on_where_it_was(self, repository: TaskRepository) -> None:
+        for number in range(4):
+            self.finished(repository, a_message(f"old {number}"), Succeeded({}))
+            self.let_time_pass(10)
+        first = repository.prune(5, 2)
+        assert first == Pruned(2, first.reached)
+        kept = repository.list_tasks(TaskFilter(), 20)
+        assert [task.id for task in kept] == ["old 3", "old 2"]
+        assert repository.prune(5, 2, None, kept[0].created_at) == Pruned(1, kept[0].created_at)
+        assert repository.prune(5, 2, None, kept[0].created_at) == Pruned(0, None)
+        assert repository.prune(5, 2, None, first.reached) == Pruned(1, kept[1].created_at)
+        assert repository.prune(5, 2) == Pruned(0, None)
 
     def test_a_task_that_was_pruned_leaves_no_checkpoint_to_a_new_one(self, repository: TaskRepository) -> None:
         claim = self.insert(repository)
         assert repository.save_checkpoint(claim, "1")
         assert repository.settle(claim, Succeeded({}), None)
         self.let_time_pass(10)
-        assert repository.prune(5, 10) == 1
+        assert repository.prune(5, 10).count == 1
         self.insert(repository)
         assert self.seen(repository).checkpoint is None
 
