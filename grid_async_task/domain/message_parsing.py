@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Collection
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from grid_async_task.domain.json_text import NotJson, to_json
@@ -28,8 +28,15 @@ from grid_async_task.domain.message import (
 
 DEFAULT_LIMITS = MessageLimits()
 
-#: raises `InvalidMessage` where a value, of the field of that name, is not strict JSON
-JsonCheck = Callable[[Any, str], None]
+
+class _Rules(NamedTuple):
+    """What is not the same for every message."""
+
+    #: None: any
+    callback_types: Collection[str] | None
+    #: raises `InvalidMessage` where a value, of the field of that name, is not strict JSON
+    check: Callable[[Any, str], None]
+
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _KNOWN_FIELDS = frozenset(
@@ -53,18 +60,12 @@ def validate_message(
     `is_strict_json`: the caller has had it encoded by `to_json`, so that nobody has to try once more.
     """
     task_id = _task_id(document)
-    check = _trust if is_strict_json else _require_json
+    rules = _Rules(limits.callback_types, _trust if is_strict_json else _require_json)
     valid: dict[str, Any] = {}
     wrong: list[InvalidMessage] = []
-    for name, judge in (
-        ("task_type", _task_type),
-        ("data", _object_field("data", check)),
-        ("max_retry_count", _max_retry_count),
-        ("callback", _callback(limits.callback_types, check)),
-        ("extra", _extra(check)),
-    ):
+    for name, judge in _FIELDS:
         try:
-            valid[name] = judge(document)
+            valid[name] = judge(document, rules)
         except InvalidMessage as error:
             wrong.append(error)
     message = TaskMessage(task_id, **valid)
@@ -123,7 +124,7 @@ def _task_id(document: dict[str, Any]) -> str:
     return value
 
 
-def _task_type(document: dict[str, Any]) -> str:
+def _task_type(document: dict[str, Any], _rules: _Rules) -> str:
     value = document.get("task_type")
     if value is None or value == "":
         return DEFAULT_TASK_TYPE
@@ -135,7 +136,7 @@ def _task_type(document: dict[str, Any]) -> str:
     return value
 
 
-def _max_retry_count(document: dict[str, Any]) -> int | None:
+def _max_retry_count(document: dict[str, Any], _rules: _Rules) -> int | None:
     value = document.get("max_retry_count")
     name = "max_retry_count"
     if value is None:
@@ -147,41 +148,37 @@ def _max_retry_count(document: dict[str, Any]) -> int | None:
     return value
 
 
-def _object_field(name: str, check: JsonCheck) -> Any:
-    def judge(document: dict[str, Any]) -> dict[str, Any]:
-        value = document.get(name)
-        # PHP writes an empty object as an empty array
-        if value is None or value == []:
-            return {}
-        if not isinstance(value, dict):
-            raise InvalidMessage(name, f"{name} is {_kind(value)}; it must be an object")
-        check(value, name)
-        return value
-
-    return judge
+def _data(document: dict[str, Any], rules: _Rules) -> dict[str, Any]:
+    return _object(document, "data", rules)
 
 
-def _callback(types: Collection[str] | None, check: JsonCheck) -> Any:
-    data_field = _object_field("callback_data", check)
+def _object(document: dict[str, Any], name: str, rules: _Rules) -> dict[str, Any]:
+    value = document.get(name)
+    # PHP writes an empty object as an empty array
+    if value is None or value == []:
+        return {}
+    if not isinstance(value, dict):
+        raise InvalidMessage(name, f"{name} is {_kind(value)}; it must be an object")
+    rules.check(value, name)
+    return value
 
-    def judge(document: dict[str, Any]) -> CallbackRequest:
-        kind = document.get("callback_type")
-        if kind is None or kind == "":
-            kind = DEFAULT_CALLBACK_TYPE
-        if not isinstance(kind, str) or len(kind) > MAX_TYPE_CHARACTERS:
-            raise InvalidMessage(
-                "callback_type", f"callback_type must be a name of at most {MAX_TYPE_CHARACTERS} characters"
-            )
-        _refuse_surrogates(kind, "callback_type")
-        if types is not None and kind not in types:
-            served = ", ".join(sorted(types))
-            raise InvalidMessage("callback_type", f"callback_type {kind!r} is unknown; this worker serves {served}")
-        data = data_field(document)
-        if kind == "rabbitmq":
-            reply_queue(data)
-        return CallbackRequest(_callback_url(document), kind, data)
 
-    return judge
+def _callback(document: dict[str, Any], rules: _Rules) -> CallbackRequest:
+    kind = document.get("callback_type")
+    if kind is None or kind == "":
+        kind = DEFAULT_CALLBACK_TYPE
+    if not isinstance(kind, str) or len(kind) > MAX_TYPE_CHARACTERS:
+        raise InvalidMessage(
+            "callback_type", f"callback_type must be a name of at most {MAX_TYPE_CHARACTERS} characters"
+        )
+    _refuse_surrogates(kind, "callback_type")
+    if rules.callback_types is not None and kind not in rules.callback_types:
+        served = ", ".join(sorted(rules.callback_types))
+        raise InvalidMessage("callback_type", f"callback_type {kind!r} is unknown; this worker serves {served}")
+    data = _object(document, "callback_data", rules)
+    if kind == "rabbitmq":
+        reply_queue(data)
+    return CallbackRequest(_callback_url(document), kind, data)
 
 
 def _callback_url(document: dict[str, Any]) -> str | None:
@@ -218,15 +215,21 @@ def reply_queue(callback_data: dict[str, Any]) -> str:
     return name
 
 
-def _extra(check: JsonCheck) -> Any:
-    def judge(document: dict[str, Any]) -> dict[str, Any]:
-        if _KNOWN_FIELDS.issuperset(document):
-            return {}
-        extra = {name: value for name, value in document.items() if name not in _KNOWN_FIELDS}
-        check(extra, "unknown_fields")
-        return extra
+def _extra(document: dict[str, Any], rules: _Rules) -> dict[str, Any]:
+    if _KNOWN_FIELDS.issuperset(document):
+        return {}
+    extra = {name: value for name, value in document.items() if name not in _KNOWN_FIELDS}
+    rules.check(extra, "unknown_fields")
+    return extra
 
-    return judge
+
+_FIELDS: tuple[tuple[str, Callable[[dict[str, Any], _Rules], Any]], ...] = (
+    ("task_type", _task_type),
+    ("data", _data),
+    ("max_retry_count", _max_retry_count),
+    ("callback", _callback),
+    ("extra", _extra),
+)
 
 
 def _trust(value: Any, name: str) -> None:
