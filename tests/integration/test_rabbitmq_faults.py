@@ -13,6 +13,7 @@ from grid_async_task import ConfigurationError
 from grid_async_task.adapters.memory import MemoryTaskRepository
 from grid_async_task.adapters.process.clock import SystemClock
 from grid_async_task.adapters.rabbitmq import RabbitMessagePublisher, RabbitMessageSource, consumer
+from grid_async_task.adapters.rabbitmq.confirms import PIECE
 from grid_async_task.application.dead_letter_desk import DeadLetterDesk
 from grid_async_task.application.dead_letters import SUFFIX
 from grid_async_task.application.refusal import Refused
@@ -386,8 +387,8 @@ def test_every_message_of_a_broken_stream_of_publishes_is_there_or_reported(
     def publish_until_stopped() -> None:
         number = 0
         while not stop.is_set():
-            bodies = [b"%d" % (number + n) for n in range(50)]
-            number += 50
+            bodies = [b"%d" % (number + n) for n in range(PIECE + 50)]
+            number += len(bodies)
             outcomes = publisher.publish_many([OutgoingMessage(queue, body) for body in bodies])
             for body, outcome in zip(bodies, outcomes, strict=True):
                 (confirmed if outcome is None else unsure).add(body)
@@ -408,6 +409,27 @@ def test_every_message_of_a_broken_stream_of_publishes_is_there_or_reported(
             there.add(got[2])
     assert confirmed <= there
     assert there <= confirmed | unsure
+
+
+def test_a_batch_that_is_cut_in_the_middle_says_of_each_message_whether_it_is_safe(
+    rabbitmq: RabbitServer, publisher: RabbitMessagePublisher, queue: str
+) -> None:
+    publisher.declare(queue)
+    bodies = [b"number %d;" % number + 20_000 * b"x" for number in range(5 * PIECE)]
+    with proxy_to(rabbitmq.url) as proxy:
+        cut_off = RabbitMessagePublisher(url_through(proxy, rabbitmq.url))
+        cut_off.declare(queue)
+        proxy.on_client_bytes(b"number %d;" % (PIECE + 1), proxy.cut)
+        outcomes = cut_off.publish_many([OutgoingMessage(queue, body) for body in bodies])
+        cut_off.close()
+    confirmed = {body for body, outcome in zip(bodies, outcomes, strict=True) if outcome is None}
+    unsure = [outcome for outcome in outcomes if outcome is not None]
+    assert unsure
+    assert all(isinstance(outcome, BrokerUnavailable) and outcome.maybe_sent for outcome in unsure)
+    with pika.BlockingConnection(pika.URLParameters(rabbitmq.url)) as connection:
+        channel = connection.channel()
+        there = {channel.basic_get(queue, auto_ack=True)[2] for _ in range(rabbitmq.messages(queue))}
+    assert confirmed <= there <= set(bodies)
 
 
 def test_a_missing_exchange_is_refused_and_the_rest_is_not_harmed(

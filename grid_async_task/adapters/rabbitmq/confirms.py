@@ -16,20 +16,13 @@ from pika.spec import Basic
 
 from grid_async_task.adapters.rabbitmq.connection import Connection, Done
 from grid_async_task.adapters.rabbitmq.error_text import text_of
-from grid_async_task.ports import BrokerUnavailable, PublishRefused
+from grid_async_task.adapters.rabbitmq.letter import Letter, letter_of
+from grid_async_task.ports import BrokerUnavailable, OutgoingMessage, PublishRefused
 
 #: what RabbitMQ calls the exchange without a name
 DEFAULT_EXCHANGE = "amq.default"
-
-
-@dataclass(frozen=True, slots=True)
-class Letter:
-    """One message, ready to be written."""
-
-    exchange: str
-    routing_key: str
-    body: bytes
-    properties: BasicProperties
+#: messages handed to the socket in one go; the broker works on them while the next are encoded
+PIECE = 200
 
 
 class Unroutable(Exception):
@@ -41,14 +34,14 @@ class NotWritten(Exception):
 
 
 class Post:
-    """Letters on their way, and what became of each. Waited for as a whole."""
+    """Messages on their way, and what became of each. Waited for as a whole."""
 
-    def __init__(self, letters: Sequence[Letter]) -> None:
-        self.letters = letters
-        self.outcomes: list[Exception | None] = [None] * len(letters)
-        self._open = set(range(len(letters)))
+    def __init__(self, messages: Sequence[OutgoingMessage]) -> None:
+        self.messages = messages
+        self.outcomes: list[Exception | None] = [None] * len(messages)
+        self._open = set(range(len(messages)))
         self._settled = threading.Event()
-        if not letters:
+        if not messages:
             self._settled.set()
 
     def settle(self, index: int, outcome: Exception | None) -> None:
@@ -79,6 +72,7 @@ class Post:
 class _Unconfirmed:
     post: Post
     index: int
+    letter: Letter
     returned: str | None = None
 
 
@@ -118,39 +112,44 @@ class ConfirmChannel:
             self._unwritten.discard(post)
             post.settle_all(NotWritten())
 
-    def lost(self, error: Exception) -> None:
-        """The channel or its connection has ended."""
+    def abandon(self, error: Exception) -> None:
+        """The channel, its connection or the I/O loop has ended: what was not written by now never will be."""
         unconfirmed, self._unconfirmed = self._unconfirmed, {}
         alone = len(unconfirmed) == 1
         for each in unconfirmed.values():
-            each.post.settle(each.index, _verdict_on_loss(error, each.post.letters[each.index], alone))
-
-    def abandon(self, error: Exception) -> None:
-        """The I/O loop has ended: what it has not begun to write it never will."""
-        self.lost(error)
+            each.post.settle(each.index, _verdict_on_loss(error, each.letter, alone))
         unwritten, self._unwritten = self._unwritten, set()
-        for post in unwritten:
+        for post in list(unwritten):
             post.settle_all(NotWritten())
 
-    def _write(self, post: Post) -> None:
-        self._unwritten.discard(post)
-        for index, letter in enumerate(post.letters):
-            if not self._channel.is_open:
-                post.settle(index, NotWritten())
-                continue
+    def _write(self, post: Post, begin: int = 0) -> None:
+        """A piece at a time: what is written leaves only when the I/O loop has its turn."""
+        end = begin + PIECE
+        for index, message in enumerate(post.messages[begin:end], begin):
+            self._write_one(post, index, message)
+        if end < len(post.messages):
+            self._connection.post(lambda: self._write(post, end))  # else the loop has ended: see `abandon`
+        else:
+            self._unwritten.discard(post)
+
+    def _write_one(self, post: Post, index: int, message: OutgoingMessage) -> None:
+        if not self._channel.is_open:
+            post.settle(index, NotWritten())
+            return
+        tag = self._last_tag + 1
+        try:
+            letter = letter_of(message)
             # known as unconfirmed before it is written: the write itself may find the connection dead
-            tag = self._last_tag + 1
-            self._unconfirmed[tag] = _Unconfirmed(post, index)
-            try:
-                self._channel.basic_publish(
-                    letter.exchange, letter.routing_key, letter.body, letter.properties, mandatory=True
-                )
-            except (AMQPError, ValueError, TypeError, AttributeError, AssertionError, struct.error) as error:
-                # it can't be encoded; pika encodes all of a message before it writes any of it
-                self._unconfirmed.pop(tag, None)
-                post.settle(index, PublishRefused(f"not a message that AMQP can carry: {text_of(error)}"))
-            else:
-                self._last_tag = tag
+            self._unconfirmed[tag] = _Unconfirmed(post, index, letter)
+            self._channel.basic_publish(
+                letter.exchange, letter.routing_key, letter.body, letter.properties, mandatory=True
+            )
+        except (AMQPError, ValueError, TypeError, AttributeError, AssertionError, struct.error) as error:
+            # it can't be encoded; pika encodes all of a message before it writes any of it
+            self._unconfirmed.pop(tag, None)
+            post.settle(index, PublishRefused(f"not a message that AMQP can carry: {text_of(error)}"))
+        else:
+            self._last_tag = tag
 
     def _on_answer(self, frame: Method[Basic.Ack | Basic.Nack]) -> None:
         answer = frame.method
@@ -172,18 +171,17 @@ class ConfirmChannel:
     def _on_return(self, _channel: Channel, returned: Basic.Return, _properties: BasicProperties, body: bytes) -> None:
         # A return names no tag, but comes before its message's confirm, and in the order of writing.
         for each in self._unconfirmed.values():
-            letter = each.post.letters[each.index]
             if (
                 each.returned is None
-                and letter.routing_key == returned.routing_key
-                and letter.exchange == returned.exchange
-                and letter.body == body
+                and each.letter.routing_key == returned.routing_key
+                and each.letter.exchange == returned.exchange
+                and each.letter.body == body
             ):
                 each.returned = f"{returned.reply_code} {returned.reply_text}"
                 return
 
     def _on_close(self, _channel: Channel, reason: Exception) -> None:
-        self.lost(reason)
+        self.abandon(reason)
 
 
 def _verdict_on_loss(error: Exception, letter: Letter, alone: bool) -> Exception:

@@ -24,6 +24,7 @@ from grid_async_task.adapters.rabbitmq.error_text import text_of
 from grid_async_task.adapters.rabbitmq.header_timestamps import accept_any_timestamp
 from grid_async_task.adapters.rabbitmq.parameters import parameters_of, quiet_pika
 from grid_async_task.adapters.rabbitmq.refusal import is_refusal
+from grid_async_task.adapters.rabbitmq.whole_messages import WholeMessageConnection
 from grid_async_task.domain.errors import ConfigurationError
 from grid_async_task.ports import BrokerUnavailable
 
@@ -274,7 +275,7 @@ class Connection:
             loop.stop()
 
         try:
-            connection = SelectConnection(
+            connection = WholeMessageConnection(
                 self._parameters,
                 on_open_callback=opened,
                 on_open_error_callback=ended,

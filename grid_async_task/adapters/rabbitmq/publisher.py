@@ -6,10 +6,8 @@ import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
 
-from grid_async_task.adapters.rabbitmq.confirms import ConfirmChannel, Letter, NotWritten, Post, Unroutable
+from grid_async_task.adapters.rabbitmq.confirms import ConfirmChannel, NotWritten, Post, Unroutable
 from grid_async_task.adapters.rabbitmq.connection import ANSWER_TIMEOUT_S, Connection
-from grid_async_task.adapters.rabbitmq.delay_ladder import QUEUE_HEADER, entry_exchange, routing_key
-from grid_async_task.adapters.rabbitmq.properties import outgoing
 from grid_async_task.adapters.rabbitmq.stranded import rescue
 from grid_async_task.adapters.rabbitmq.topology import QueueType, Topology
 from grid_async_task.domain.errors import ConfigurationError, GridAsyncTaskError
@@ -116,7 +114,7 @@ class RabbitMessagePublisher(MessagePublisher):
                 if message.delay_s > 0 and message.queue in unbound:
                     outcomes[index] = unbound[message.queue]
                     del waiting[index]
-            post = Post([_letter(message) for message in waiting.values()])
+            post = Post(list(waiting.values()))
             channel.send(post)
             came = dict(zip(waiting, post.wait(max(0.0, deadline - time.monotonic())), strict=True))
             outcomes.update(came)
@@ -172,14 +170,6 @@ class RabbitMessagePublisher(MessagePublisher):
         if channel is not None:
             channel.abandon(error)
         self._on_ladder = set()  # the broker may come back as an empty one
-
-
-def _letter(message: OutgoingMessage) -> Letter:
-    if message.delay_s > 0:
-        properties = outgoing(message, {QUEUE_HEADER: message.queue})
-        key = routing_key(message.delay_s, message.queue)
-        return Letter(entry_exchange(message.delay_s), key, message.body, properties)
-    return Letter(message.exchange, message.queue, message.body, outgoing(message, {}))
 
 
 def _as_promised(outcome: Exception | None, message: OutgoingMessage) -> Exception | None:
