@@ -33,4 +33,4 @@ def _logging_as_it_was() -> Iterator[None]:
             getattr(getattr(module, "log", None), "__dict__", {}).pop("bind", None)
 
 
-pytest_plugins = ["tests.servers.mariadb", "tests.servers.rabbitmq"]
+pytest_plugins = ["tests.servers.broken_server", "tests.servers.mariadb", "tests.servers.rabbitmq"]

@@ -17,6 +17,7 @@ import pymysql
 import pytest
 from sqlalchemy import URL, make_url
 
+from tests.servers.broken_server import ServerLostItsData
 from tests.servers.ports import free_port
 
 MISSING = (
@@ -24,6 +25,8 @@ MISSING = (
     "or name one in GRID_TEST_MYSQL_URL=mysql+pymysql://root:password@host:3306/"
 )
 START_TIMEOUT_S = 60
+#: what InnoDB says of data that it can't make good
+RECOVERY_FAILED = "InnoDB: Plugin initialization aborted with error Data structure corruption"
 _numbers = itertools.count(1)
 
 
@@ -135,6 +138,8 @@ class OwnMariaDb(MySqlServer):
                 ended = self._process is None or self._process.poll() is not None
                 if ended or time.monotonic() > deadline:
                     said = (self._folder / "log").read_text(errors="replace")[-2000:]
+                    if RECOVERY_FAILED in said:
+                        raise ServerLostItsData(said) from None
                     pytest.fail(f"MariaDB did not start ({error}):\n{said}")
                 time.sleep(0.05)
 
@@ -209,17 +214,22 @@ def mariadb() -> Iterator[MySqlServer]:
 
 
 @pytest.fixture(scope="session")
-def _killable_mariadb() -> Iterator[OwnMariaDb]:
-    server = _own_server()
-    yield server
-    server.remove()
+def _killable_mariadb() -> Iterator[list[OwnMariaDb]]:
+    """The one that is in use."""
+    in_use = [_own_server()]
+    yield in_use
+    in_use[0].remove()
 
 
 @pytest.fixture
-def mariadb_own(_killable_mariadb: OwnMariaDb) -> Iterator[OwnMariaDb]:
+def mariadb_own(_killable_mariadb: list[OwnMariaDb]) -> Iterator[OwnMariaDb]:
     """A server that a test may kill, pause and stop; it runs again afterwards."""
-    yield _killable_mariadb
-    _killable_mariadb.restart()
+    yield _killable_mariadb[0]
+    try:
+        _killable_mariadb[0].restart()
+    except ServerLostItsData:
+        _killable_mariadb[0].remove()
+        _killable_mariadb[0] = _own_server()
 
 
 @pytest.fixture
