@@ -6,12 +6,11 @@ from collections.abc import Callable
 
 import structlog
 
-from grid_async_task.application.envelope import SPARE_TICKET_S, task_properties
+from grid_async_task.application.envelope import SPARE_TICKET_S, bare_ticket_of
 from grid_async_task.application.refusal import Refused
 from grid_async_task.domain.errors import GridAsyncTaskError
-from grid_async_task.domain.message import Ticket
 from grid_async_task.domain.task import CallbackStatus, Task
-from grid_async_task.ports import MessagePublisher, OutgoingMessage, TaskFilter, TaskRepository
+from grid_async_task.ports import MessagePublisher, TaskFilter, TaskRepository
 
 log = structlog.get_logger(__name__)
 
@@ -43,14 +42,10 @@ class CallbackDesk:
             raise Refused(f"the callback of task {task_id!r} is still due: a worker tries again by itself")
         # A spare ticket first: were this process to die after the commit, the callback would have no message.
         self._publisher().declare(task.queue)
-        self._publisher().publish(_ticket_for(task, delay_s=SPARE_TICKET_S))
+        self._publisher().publish(bare_ticket_of(task, delay_s=SPARE_TICKET_S))
         if not self._repository.redeliver_callback(task):
             raise Refused(f"task {task_id!r} was changed by somebody else this very moment; look at it again")
         try:
-            self._publisher().publish(_ticket_for(task))
+            self._publisher().publish(bare_ticket_of(task))
         except GridAsyncTaskError as error:
             log.warning("the callback is due, its spare ticket comes later", task_id=task_id, error=str(error))
-
-
-def _ticket_for(task: Task, delay_s: float = 0.0) -> OutgoingMessage:
-    return OutgoingMessage(task.queue, Ticket(task.id).to_body(), delay_s=delay_s, properties=task_properties(task.id))

@@ -9,13 +9,12 @@ from typing import Any
 
 import structlog
 
-from grid_async_task.application.envelope import SPARE_TICKET_S, task_properties
+from grid_async_task.application.envelope import SPARE_TICKET_S, bare_ticket_of, message_of
 from grid_async_task.application.pruning import prune
 from grid_async_task.domain.errors import GridAsyncTaskError, ValidationError
 from grid_async_task.domain.failure import CANCELLED
-from grid_async_task.domain.message import Ticket
 from grid_async_task.domain.task import Task, TaskStatus
-from grid_async_task.ports import MessagePublisher, OutgoingMessage, TaskFilter, TaskRepository
+from grid_async_task.ports import MessagePublisher, TaskFilter, TaskRepository
 
 log = structlog.get_logger(__name__)
 
@@ -91,11 +90,11 @@ class Client:
         # A spare ticket first: were this process to die after the commit, the task would have no message.
         publisher = self._broker
         publisher.declare(task.queue)
-        publisher.publish(_ask_for(task, delay_s=SPARE_TICKET_S))
+        publisher.publish(message_of(task, delay_s=SPARE_TICKET_S))
         if not self._table.retry_failed(task):
             return False
         try:
-            publisher.publish(_ask_for(task))
+            publisher.publish(message_of(task))
             self._table.clear_owed(task.id, task.attempt + 1)
         except GridAsyncTaskError as error:
             log.warning("the retry stands, the task's spare ticket comes later", task_id=task_id, error=str(error))
@@ -133,13 +132,9 @@ class Client:
     def _hurry(self, task: Task) -> None:
         """The row still has its ticket; a second one only brings the callback sooner."""
         try:
-            self._broker.publish(OutgoingMessage(task.queue, Ticket(task.id).to_body()))
+            self._broker.publish(bare_ticket_of(task))
         except GridAsyncTaskError as error:
             log.info("the callback of the cancelled task goes out when its ticket is due", error=str(error))
-
-
-def _ask_for(task: Task, delay_s: float = 0.0) -> OutgoingMessage:
-    return OutgoingMessage(task.queue, task.to_ticket_body(), delay_s=delay_s, properties=task_properties(task.id))
 
 
 def _status(value: TaskStatus | str) -> TaskStatus:

@@ -23,9 +23,9 @@ from grid_async_task.domain.errors import (
     GridAsyncTaskError,
     ValidationError,
 )
-from grid_async_task.domain.message import MessageLimits
+from grid_async_task.domain.message import MessageLimits, TaskMessage
 from grid_async_task.domain.task import TaskStatus
-from grid_async_task.ports import NO_OBSERVER, MessagePublisher, Observer, TaskRepository
+from grid_async_task.ports import NO_OBSERVER, MessagePublisher, Observer, OutgoingMessage, TaskRepository
 
 AnyProducer = TypeVar("AnyProducer", bound="Producer")
 
@@ -124,8 +124,9 @@ class Producer:
         `connection_or_session` is a SQLAlchemy `Connection` or `Session` of the database that has our table. The
         task's row is written there, with the application's own rows or not at all; its message is published right
         after the commit, or by the next sweep where this process does not live so long. `delay` (counted from
-        this call), `at` and `priority` are those of `send_task`; what the sweep publishes has no priority. A task whose
-        id exists is left as it is. Raises `ValidationError`, `ConfigurationError`, and what SQLAlchemy raises.
+        this call), `at` and `priority` are those of `send_task`; what the sweep publishes has no priority and
+        no trace. A task whose id exists is left as it is. Raises `ValidationError`, `ConfigurationError`, and what
+        SQLAlchemy raises.
         """
         if self._closed:
             raise GridAsyncTaskError("this producer is closed; make a new one")
@@ -133,10 +134,9 @@ class Producer:
             raise ConfigurationError("enqueue writes to the table: set MYSQL_URL, and leave record_pending=True")
         prepared = self._preparation.prepare(task_data, task_id, queue_name, priority)
         prepared = self._preparation.put_off(prepared, delay, at)
-        message, outgoing = prepared.message, prepared.outgoing
-        committing = partial(self._relay.committing, message.task_id, outgoing.properties)
-        self._repository.insert_owed(message, outgoing.queue, outgoing.delay_s, connection_or_session, committing)
-        return message.task_id
+        write = partial(self._owe, self._repository, self._relay, prepared.message, connection_or_session)
+        self._observer.sending([prepared.outgoing], write)
+        return prepared.message.task_id
 
     def get_declared_queues(self) -> set[str]:
         """The queues that this producer has declared or found; the broker is not asked."""
@@ -224,6 +224,16 @@ class Producer:
                 with self._lock:
                     self._declared.add(queue)
         return errors
+
+    @staticmethod
+    def _owe(
+        repository: TaskRepository, relay: Relay, message: TaskMessage, within: Any, outgoing: Sequence[OutgoingMessage]
+    ) -> list[Exception | None]:
+        """What stands for publishing, within a transaction."""
+        (letter,) = outgoing
+        committing = partial(relay.committing, message.task_id, letter)
+        repository.insert_owed(message, letter.queue, letter.delay_s, within, committing)
+        return [None]
 
     def _already_done(self, batch: list[PreparedTask]) -> set[str]:
         """Ids whose task exists and is past `pending`: sending them again would change nothing."""

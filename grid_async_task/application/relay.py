@@ -9,12 +9,12 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Mapping
-from typing import Any
+from dataclasses import replace
 
 import structlog
 
 from grid_async_task.application.due_time import due_headers
+from grid_async_task.application.envelope import message_of
 from grid_async_task.domain.errors import ConnectionError, GridAsyncTaskError
 from grid_async_task.domain.task import TaskStatus
 from grid_async_task.ports import MessagePublisher, OutgoingMessage, TaskRepository
@@ -33,14 +33,14 @@ class Relay:
     def __init__(self, repository: TaskRepository, publisher: MessagePublisher) -> None:
         self._repository = repository
         self._publisher = publisher
-        #: ids, and the properties of their messages
-        self._told: queue.SimpleQueue[tuple[str, Mapping[str, Any]] | None] = queue.SimpleQueue()
+        #: ids, and the messages as they were at the call
+        self._told: queue.SimpleQueue[tuple[str, OutgoingMessage] | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
 
-    def committing(self, task_id: str, properties: Mapping[str, Any]) -> None:
+    def committing(self, task_id: str, asked: OutgoingMessage) -> None:
         """The transaction in which this task was enqueued is being committed. Returns at once, raises nothing."""
-        self._told.put((task_id, properties))
+        self._told.put((task_id, asked))
         with self._lock:
             # a thread does not come along into a forked process
             if self._thread is None or not self._thread.is_alive():
@@ -52,22 +52,20 @@ class Relay:
                 else:
                     self._thread = thread
 
-    def publish_owed(self, task_id: str, properties: Mapping[str, Any]) -> bool:
-        """Publish the message of a task if it is owed, for its time. False where there is no such task (yet)."""
+    def publish_owed(self, task_id: str, asked: OutgoingMessage) -> bool:
+        """Publish the message of a task if it is owed, for its time. False where there is no such task (yet).
+
+        `asked` has the headers and properties that it was enqueued with; all else is in the row.
+        """
         reading = self._repository.read(task_id)
         if reading is None:
             return False
         task = reading.task
         if task.status is TaskStatus.PENDING and task.wake_at is not None:
             delay_s = max(0.0, (task.wake_at - reading.now).total_seconds())
-            message = OutgoingMessage(
-                task.queue,
-                task.to_ticket_body(),
-                delay_s=delay_s,
-                headers=due_headers(delay_s, reading.now),
-                properties=properties,
-            )
-            self._publisher.publish(message)
+            message = message_of(task, delay_s)
+            headers = {**asked.headers, **due_headers(delay_s, reading.now)}
+            self._publisher.publish(replace(message, headers=headers, properties=asked.properties))
             # only now: whoever dies before leaves it to the sweep
             if delay_s:
                 self._repository.mark_delayed(task)
@@ -92,10 +90,10 @@ class Relay:
                 if isinstance(error, ConnectionError):
                     self._forget_the_waiting()
 
-    def _publish_once_committed(self, task_id: str, properties: Mapping[str, Any]) -> None:
+    def _publish_once_committed(self, task_id: str, asked: OutgoingMessage) -> None:
         for pause_s in LOOKS_S:
             time.sleep(pause_s)
-            if self.publish_owed(task_id, properties):
+            if self.publish_owed(task_id, asked):
                 return
         log.debug("no row of an enqueued task: rolled back, or committed late", task_id=task_id)
 

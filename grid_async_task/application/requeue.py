@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from grid_async_task.application.envelope import task_properties
+from grid_async_task.application.envelope import message_of
 from grid_async_task.application.pages import pages
 from grid_async_task.domain.task import Task, TaskStatus
 from grid_async_task.ports import MessagePublisher, OutgoingMessage, TaskFilter, TaskRepository
@@ -43,4 +43,4 @@ def _message_for(task: Task, now: datetime | None) -> OutgoingMessage:
     delay_s = 0.0
     if task.wake_at is not None and now is not None:
         delay_s = max(0.0, (task.wake_at - now).total_seconds())
-    return OutgoingMessage(task.queue, task.to_ticket_body(), delay_s=delay_s, properties=task_properties(task.id))
+    return message_of(task, delay_s)

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 import structlog
 
+from grid_async_task.application.envelope import message_of
 from grid_async_task.application.lifecycle import Leaving, Lifecycle
 from grid_async_task.application.running_attempt import RunningAttempt
 from grid_async_task.domain.errors import GridAsyncTaskError
@@ -19,7 +20,6 @@ from grid_async_task.ports import (
     MessagePublisher,
     MessageSource,
     Notifier,
-    OutgoingMessage,
     TaskRepository,
 )
 
@@ -146,7 +146,7 @@ class Shutdown:
         task = running.task
         try:
             if self._repository.settle(task, HandedBack(), running.newest_progress):
-                self._publisher.publish(OutgoingMessage(task.queue, task.to_ticket_body()))
+                self._publisher.publish(message_of(task))
         except GridAsyncTaskError as error:
             log.error("the task could not be handed back; it is taken over later", task_id=task.id, error=str(error))
 

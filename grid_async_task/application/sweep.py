@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import structlog
 
+from grid_async_task.application.envelope import bare_ticket_of, message_of
 from grid_async_task.application.lifecycle import Lifecycle
 from grid_async_task.application.recurring import Recurring
 from grid_async_task.domain.errors import ConnectionError, GridAsyncTaskError
-from grid_async_task.domain.message import Ticket
 from grid_async_task.domain.retry import Randomness
-from grid_async_task.domain.task import Task, TaskStatus
-from grid_async_task.ports import Clock, MessagePublisher, OutgoingMessage, TaskRepository
+from grid_async_task.domain.task import TaskStatus
+from grid_async_task.ports import Clock, MessagePublisher, TaskRepository
 
 #: seconds between two sweeps of one queue, by all its workers together
 EVERY_S = 30.0
@@ -69,7 +69,7 @@ class Sweep:
         for task in self._repository.overdue(self._queue, lost_after_s=lost_after_s, limit=MAX_ROWS):
             # marked first: two sweepers, or one that dies here, must not publish for ever
             if self._repository.mark_swept(task):
-                self._publisher.publish(_ticket_of(task))
+                self._publisher.publish(bare_ticket_of(task) if task.status.is_final else message_of(task))
                 published += 1
                 if task.status is TaskStatus.PENDING:
                     self._repository.clear_owed(task.id, task.attempt)
@@ -78,9 +78,3 @@ class Sweep:
         if published:
             log.info("sweep published tickets", queue=self._queue, tickets=published)
         return published
-
-
-def _ticket_of(task: Task) -> OutgoingMessage:
-    # of a final task only the callback is owed: were its row pruned meanwhile, it must not run again
-    body = Ticket(task.id).to_body() if task.status.is_final else task.to_ticket_body()
-    return OutgoingMessage(task.queue, body, properties={"content_type": "application/json"})

@@ -18,10 +18,12 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 from opentelemetry.util._once import Once
+from sqlalchemy import create_engine
 
 from grid_async_task import Discard, Retry, Settings, TaskHandler, TaskProcessor, TaskProducer, adapter_choice
 from grid_async_task.adapters.memory import FakeClock, MemoryBroker
 from grid_async_task.adapters.memory.broker import MemoryMessagePublisher
+from grid_async_task.adapters.sql import SqlTaskRepository
 from grid_async_task.ports import NO_OBSERVER, BrokerUnavailable, Observer, OutgoingMessage
 from tests.servers.http_receiver import HttpReceiver
 from tests.servers.rabbitmq import new_queue_name
@@ -170,6 +172,25 @@ def test_from_the_producer_to_the_callback(site: Site, spans: Any) -> None:
     assert ids["attempt failed", 1] == ids["task claimed", 1] == trace.format_span_id(first.context.span_id)
     assert ids["task succeeded", 2] == trace.format_span_id(second.context.span_id)
     assert {line["trace_id"] for line in site.log() if "trace_id" in line} == {trace_id(first)}
+
+
+def test_a_task_of_a_transaction_belongs_to_the_trace_that_enqueued_it(site: Site, spans: Any) -> None:
+    repository = SqlTaskRepository(str(site.settings.mysql_url))
+    repository.prepare()
+    repository.close()
+    engine = create_engine(str(site.settings.mysql_url))
+    request = trace.get_tracer("application").start_as_current_span("web request")
+    with TaskProducer(settings=site.settings) as producer, engine.begin() as connection, request:
+        producer.enqueue(connection, {}, "t")
+    engine.dispose()
+    site.work(Doing())
+    done, queue = spans(), site.settings.queue
+    assert [(span.name, parent_of(span, done)) for span in done] == [
+        (f"send {queue}", "web request"),
+        ("web request", None),
+        ("its own work", f"process {queue}"),
+        (f"process {queue}", f"send {queue}"),
+    ]
 
 
 def test_a_reply_queue_gets_it_in_a_header(site: Site, spans: Any) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
@@ -38,13 +38,13 @@ orders = Table("orders", MetaData(), Column("id", Integer, primary_key=True))
 class RelayByHand(Relay):
     """Notes whom it was told of; the test says when it works."""
 
-    told: dict[str, Mapping[str, Any]]
+    told: dict[str, OutgoingMessage]
 
-    def committing(self, task_id: str, properties: Mapping[str, Any]) -> None:
-        self.told[task_id] = properties
+    def committing(self, task_id: str, asked: OutgoingMessage) -> None:
+        self.told[task_id] = asked
 
     def work(self) -> list[tuple[str, bool]]:
-        return [(task_id, self.publish_owed(task_id, properties)) for task_id, properties in self.told.items()]
+        return [(task_id, self.publish_owed(task_id, asked)) for task_id, asked in self.told.items()]
 
 
 @dataclass
