@@ -15,7 +15,7 @@ import pytest
 from grid_async_task.domain.message import TaskMessage
 from grid_async_task.domain.task import Task
 from grid_async_task.ports.task_repository import Reading, TaskRepository
-from grid_async_task.testing.contracts.task_repository import HTTP, QUEUE, assert_same
+from grid_async_task.testing.contracts.task_repository.steps import HTTP, QUEUE, assert_same
 
 HOUR_S = 3600.0
 
