@@ -35,3 +35,14 @@ def test_a_task_that_was_sent_for_later_has_waited_for_its_time(
     with observer.attempt(TASK, headers):
         labels = {"queue": "q", "task_type": "pdf"}
         assert observer.registry.get_sample_value("grid_async_task_wait_seconds_sum", labels) == waited_s
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+def test_what_a_lost_group_leaves_behind_is_counted_apart(grouped: bool) -> None:
+    observer = PrometheusObserver("q", 1)
+    observer.taken_over(replace(TASK, grouped=grouped))
+    counted = {
+        label: observer.registry.get_sample_value("grid_async_task_takeovers_total", {"queue": "q", "grouped": label})
+        for label in ("false", "true")
+    }
+    assert counted == {"false": not grouped, "true": grouped}

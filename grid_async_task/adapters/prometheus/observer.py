@@ -71,12 +71,14 @@ class PrometheusObserver(Observer):
             by_queue,
             registry=registry,
         ).labels(queue)
-        self._takeovers = Counter(
+        takeovers = Counter(
             "grid_async_task_takeovers",
-            "Tasks that this worker has taken over from one that was lost",
-            by_queue,
+            "Tasks that this worker has taken over from one that was lost; grouped: it had several at once, so the "
+            "loss is held against none of them",
+            [*by_queue, "grouped"],
             registry=registry,
-        ).labels(queue)
+        )
+        self._takeovers = {grouped: takeovers.labels(queue, str(grouped).lower()) for grouped in (False, True)}
         self._callbacks = Counter(
             "grid_async_task_callback_tries",
             "Tries to deliver a callback: sent, failed, given_up, put_off",
@@ -146,7 +148,7 @@ class PrometheusObserver(Observer):
         self._claims_lost.inc()
 
     def taken_over(self, task: Task) -> None:
-        self._takeovers.inc()
+        self._takeovers[task.grouped].inc()
 
     def callback_tried(self, task: Task, result: CallbackTry) -> None:
         self._callbacks.labels(self._queue, task.callback.type, result.value).inc()
