@@ -135,7 +135,9 @@ class Producer:
         prepared = self._preparation.prepare(task_data, task_id, queue_name, priority)
         prepared = self._preparation.put_off(prepared, delay, at)
         write = partial(self._owe, self._repository, self._relay, prepared.message, connection_or_session)
-        self._observer.sending([prepared.outgoing], write)
+        (error,) = self._observer.sending([prepared.outgoing], write)
+        if error is not None:
+            raise error
         return prepared.message.task_id
 
     def get_declared_queues(self) -> set[str]:

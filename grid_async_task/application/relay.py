@@ -13,7 +13,7 @@ from dataclasses import replace
 
 import structlog
 
-from grid_async_task.application.due_time import due_headers
+from grid_async_task.application.due_time import DUE_HEADER, due_headers
 from grid_async_task.application.envelope import message_of
 from grid_async_task.domain.errors import ConnectionError, GridAsyncTaskError
 from grid_async_task.domain.task import TaskStatus
@@ -55,7 +55,7 @@ class Relay:
     def publish_owed(self, task_id: str, asked: OutgoingMessage) -> bool:
         """Publish the message of a task if it is owed, for its time. False where there is no such task (yet).
 
-        `asked` has the headers and properties that it was enqueued with; all else is in the row.
+        `asked` has the headers and properties that it was enqueued with; all else is in the row, its time too.
         """
         reading = self._repository.read(task_id)
         if reading is None:
@@ -64,7 +64,8 @@ class Relay:
         if task.status is TaskStatus.PENDING and task.wake_at is not None:
             delay_s = max(0.0, (task.wake_at - reading.now).total_seconds())
             message = message_of(task, delay_s)
-            headers = {**asked.headers, **due_headers(delay_s, reading.now)}
+            headers = {name: value for name, value in asked.headers.items() if name != DUE_HEADER}
+            headers |= due_headers(delay_s, reading.now)
             self._publisher.publish(replace(message, headers=headers, properties=asked.properties))
             # only now: whoever dies before leaves it to the sweep
             if delay_s:

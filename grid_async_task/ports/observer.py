@@ -45,7 +45,10 @@ class Observer:
     # -- around the ways of a task ------------------------------------------------------------------
 
     def sending(self, messages: Sequence[OutgoingMessage], publish: Publish) -> list[Exception | None]:
-        """Around a producer's publish: calls `publish`, with headers added or not, and returns its answer."""
+        """Around a producer's publish: calls `publish`, with headers added or not, and returns its answer.
+
+        Of a task that is enqueued in a transaction, `publish` writes the row; what it raises goes through.
+        """
         return publish(messages)
 
     def attempt(self, task: Task, headers: Mapping[str, Any]) -> AbstractContextManager[Mapping[str, str]]:

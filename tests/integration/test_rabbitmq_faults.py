@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pika
 import pytest
+from pika.channel import Channel
 
 from grid_async_task import ConfigurationError
 from grid_async_task.adapters.memory import MemoryTaskRepository
 from grid_async_task.adapters.process.clock import SystemClock
 from grid_async_task.adapters.rabbitmq import RabbitMessagePublisher, RabbitMessageSource, consumer
-from grid_async_task.adapters.rabbitmq.confirms import PIECE
+from grid_async_task.adapters.rabbitmq.confirms import PIECE, ConfirmChannel, NotWritten, Post
+from grid_async_task.adapters.rabbitmq.connection import Connection, Done
 from grid_async_task.application.dead_letter_desk import DeadLetterDesk
 from grid_async_task.application.dead_letters import SUFFIX
 from grid_async_task.application.refusal import Refused
@@ -426,10 +430,52 @@ def test_a_batch_that_is_cut_in_the_middle_says_of_each_message_whether_it_is_sa
     unsure = [outcome for outcome in outcomes if outcome is not None]
     assert unsure
     assert all(isinstance(outcome, BrokerUnavailable) and outcome.maybe_sent for outcome in unsure)
+    assert not any("did not confirm" in str(outcome) for outcome in unsure), "the cut settles them, and not the time"
     with pika.BlockingConnection(pika.URLParameters(rabbitmq.url)) as connection:
         channel = connection.channel()
         there = {channel.basic_get(queue, auto_ack=True)[2] for _ in range(rabbitmq.messages(queue))}
     assert confirmed <= there <= set(bodies)
+
+
+def test_of_a_batch_whose_channel_goes_between_two_pieces_the_rest_is_known_to_be_unwritten(
+    rabbitmq: RabbitServer, publisher: RabbitMessagePublisher, queue: str
+) -> None:
+    publisher.declare(queue)
+    lost: list[Exception] = []
+    connection = Connection(rabbitmq.url, "test", on_lost=lost.append)
+    assert connection.wait_connected(10)
+    channels: list[Channel] = []
+
+    def open_one(channel: Channel, done: Done[ConfirmChannel]) -> None:
+        channels.append(channel)
+        confirms = ConfirmChannel(connection, channel)
+        channel.add_on_close_callback(lambda _channel, reason: confirms.abandon(reason))
+        done(confirms)
+
+    confirms = connection.converse(open_one, keep=True)
+    post = Post([OutgoingMessage(queue, b"x")] * (3 * PIECE))
+
+    def send_and_close() -> None:
+        confirms.send(post)  # its first piece comes before the close, its second after it
+        connection.post(channels[0].close)
+
+    connection.post(send_and_close)
+    outcomes = post.wait(30)
+    connection.close()
+    assert all(outcome is None or isinstance(outcome, BrokerUnavailable) for outcome in outcomes[:PIECE])
+    assert all(isinstance(outcome, NotWritten) for outcome in outcomes[PIECE:])
+    assert not any("did not confirm" in str(outcome) for outcome in outcomes), "the channel's end settles them"
+
+
+def test_whatever_keeps_a_message_from_being_encoded_the_others_are_sent(
+    publisher: RabbitMessagePublisher, queue: str
+) -> None:
+    deep: dict[str, Any] = {}
+    for _ in range(sys.getrecursionlimit()):
+        deep = {"x": deep}
+    good = OutgoingMessage(queue, b"good")
+    outcomes = publisher.publish_many([good, OutgoingMessage(queue, b"bad", headers={"deep": deep}), good])
+    assert [type(outcome) for outcome in outcomes] == [type(None), PublishRefused, type(None)]
 
 
 def test_a_missing_exchange_is_refused_and_the_rest_is_not_harmed(

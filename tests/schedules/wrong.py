@@ -19,8 +19,9 @@ from grid_async_task.application import claims, group_claims, sweep
 from grid_async_task.application.attempts import Ended
 from grid_async_task.application.callbacks import Callbacks
 from grid_async_task.application.claims import Claims
-from grid_async_task.application.client import Client, _ask_for
+from grid_async_task.application.client import Client
 from grid_async_task.application.dead_letters import DeadLetters
+from grid_async_task.application.envelope import message_of
 from grid_async_task.application.group import Group, Member
 from grid_async_task.application.group_commits import GroupCommits
 from grid_async_task.application.group_leases import GroupLeases
@@ -138,7 +139,7 @@ def operators_retry_commits_before_it_has_a_ticket(patch: Patch) -> None:
         task = self.get_task(task_id)
         if task is None or not self._table.retry_failed(task):
             return False
-        self._broker.publish(_ask_for(task))
+        self._broker.publish(message_of(task))
         self._table.clear_owed(task.id, task.attempt + 1)
         return True
 

@@ -24,8 +24,8 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
         return None
     item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
     reports = runtestprotocol(item, log=False, nextitem=nextitem)
-    if item.stash.get(_lost, False):
-        first = next(report for report in reports if report.failed)
+    first = next((report for report in reports if report.failed), None)
+    if first is not None and item.stash.get(_lost, False):
         first.outcome = RERUN  # type: ignore[assignment] # a word of our own
         item.ihook.pytest_runtest_logreport(report=first)
         item._initrequest()  # type: ignore[attr-defined] # its fixtures anew

@@ -223,7 +223,7 @@ def _killable_mariadb() -> Iterator[list[OwnMariaDb]]:
 
 @pytest.fixture
 def mariadb_own(_killable_mariadb: list[OwnMariaDb]) -> Iterator[OwnMariaDb]:
-    """A server that a test may kill, pause and stop; it runs again afterwards."""
+    """A server that a test may kill, pause and stop; it runs again afterwards, or a new one does."""
     yield _killable_mariadb[0]
     try:
         _killable_mariadb[0].restart()

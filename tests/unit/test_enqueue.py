@@ -441,6 +441,19 @@ def test_a_task_that_exists_is_left_as_it_is(site: Site) -> None:
     assert site.ran == ["t"]
 
 
+def test_a_task_that_exists_keeps_its_time_too(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    one_clock(monkeypatch, site.world.clock)
+    with site.engine.begin() as connection:
+        site.producer(Steps()).enqueue(connection, {"task_id": "t"})  # and dies before it publishes
+    again = site.producer(Steps())
+    with site.engine.begin() as connection:
+        again.enqueue(connection, {"task_id": "t"}, delay=HOUR_S)
+    now = site.world.clock.now()
+    relay_of(again).work()
+    site.world.until_quiet(site.handler)
+    assert site.began == [now]
+
+
 def test_a_database_without_our_table_is_refused(site: Site, tmp_path: Path) -> None:
     other = create_engine(f"sqlite:///{tmp_path / 'other.db'}")
     with other.begin() as connection, pytest.raises(ConfigurationError, match=r"other\.db, MYSQL_URL leads to"):

@@ -295,13 +295,13 @@ class MemoryTaskRepository(TaskRepository):
     def list_tasks(self, wanted: TaskFilter, limit: int) -> list[Task]:
         with self._lock:
             rows = self._matching(wanted)
-            return sorted(rows, key=lambda row: (row.created_at or self._now(), row.id), reverse=True)[:limit]
+            return sorted(rows, key=lambda row: (_created(row), row.id), reverse=True)[:limit]
 
     def _matching(self, wanted: TaskFilter) -> list[Task]:
         now = self._now()
 
         def matches(row: Task) -> bool:
-            created = row.created_at or now
+            created = _created(row)
             return (
                 (not wanted.statuses or row.status in wanted.statuses)
                 and (wanted.task_type is None or row.task_type == wanted.task_type)
@@ -341,12 +341,10 @@ class MemoryTaskRepository(TaskRepository):
     ) -> Pruned:
         with self._lock:
             old = self._prunable(older_than_s, status)
-            found = [row for row in old if created_from is None or (row.created_at or self._now()) >= created_from][
-                :limit
-            ]
+            found = [row for row in old if created_from is None or _created(row) >= created_from][:limit]
             for row in found:
                 del self._rows[row.id]
-            return Pruned(len(found), found[-1].created_at if found else None)
+            return Pruned(len(found), _created(found[-1]) if found else None)
 
     def count_prunable(self, older_than_s: float, status: TaskStatus | None = None) -> int:
         with self._lock:
@@ -398,10 +396,15 @@ class MemoryTaskRepository(TaskRepository):
         return moment is None or moment <= self._now()
 
 
+def _created(row: Task) -> datetime:
+    """Whatever made the row has set it."""
+    assert row.created_at is not None
+    return row.created_at
+
+
 def _is_before(row: Task, moment: datetime, task_id: str | None) -> bool:
-    if row.created_at is None:
-        return False
-    return row.created_at < moment or (task_id is not None and row.created_at == moment and row.id < task_id)
+    created = _created(row)
+    return created < moment or (task_id is not None and created == moment and row.id < task_id)
 
 
 def _age(moments: list[datetime], now: datetime) -> float:

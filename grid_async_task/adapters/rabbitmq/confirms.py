@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from itertools import takewhile
 
 from pika import BasicProperties
 from pika.channel import Channel
-from pika.exceptions import AMQPError, ChannelClosedByBroker
+from pika.exceptions import ChannelClosedByBroker
 from pika.frame import Method
 from pika.spec import Basic
 
@@ -30,7 +29,7 @@ class Unroutable(Exception):
 
 
 class NotWritten(Exception):
-    """The channel was gone before anything was written."""
+    """The channel was gone before the message was written."""
 
 
 class Post:
@@ -144,8 +143,8 @@ class ConfirmChannel:
             self._channel.basic_publish(
                 letter.exchange, letter.routing_key, letter.body, letter.properties, mandatory=True
             )
-        except (AMQPError, ValueError, TypeError, AttributeError, AssertionError, struct.error) as error:
-            # it can't be encoded; pika encodes all of a message before it writes any of it
+        except Exception as error:
+            # it can't be encoded, for whatever reason; pika encodes all of a message before it writes any of it
             self._unconfirmed.pop(tag, None)
             post.settle(index, PublishRefused(f"not a message that AMQP can carry: {text_of(error)}"))
         else:

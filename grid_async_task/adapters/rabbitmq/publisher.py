@@ -96,7 +96,7 @@ class RabbitMessagePublisher(MessagePublisher):
     # -- one message, one try ---------------------------------------------------------------------
 
     def _deliver(self, messages: Mapping[int, OutgoingMessage], deadline: float) -> dict[int, Exception | None]:
-        """Write and wait. A connection that dies before anything is written is no failure while there is time."""
+        """Write and wait. What was not written when a connection died is no failure while there is time."""
         outcomes: dict[int, Exception | None] = {}
         waiting = dict(messages)
         while waiting:

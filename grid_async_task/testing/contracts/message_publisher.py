@@ -103,8 +103,8 @@ class MessagePublisherContract(ABC):
 
     def test_many_are_answered_one_by_one_and_arrive_in_order(self) -> None:
         other = self.new_queue()
-        messages = [OutgoingMessage(other if n % 5 == 0 else self.queue, str(n).encode()) for n in range(50)]
-        assert self.publisher.publish_many(messages) == [None] * 50
+        messages = [OutgoingMessage(other if n % 5 == 0 else self.queue, str(n).encode()) for n in range(500)]
+        assert self.publisher.publish_many(messages) == [None] * 500
         for queue in (self.queue, other):
             expected = [message.body for message in messages if message.queue == queue]
             assert self.bodies(queue, len(expected)) == expected

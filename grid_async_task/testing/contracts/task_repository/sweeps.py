@@ -37,7 +37,7 @@ class Sweeps(RepositorySteps):
         self.let_time_pass(31)
         assert len(at_once(lambda _: repository.win_sweep(QUEUE, 30) or None)) == 1
 
-    def test_owed_messages_and_callbacks_are_overdueat_once(self, repository: TaskRepository) -> None:
+    def test_owed_messages_and_callbacks_are_overdue_at_once(self, repository: TaskRepository) -> None:
         assert repository.retry_failed(self.failed(repository, "owed"))
         self.let_time_pass(1)
         self.finished(repository, a_message("callback", callback=HTTP), Failed(BOOM))
