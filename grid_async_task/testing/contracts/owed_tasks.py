@@ -5,7 +5,6 @@ All others inherit an `insert_owed` that raises.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import AbstractContextManager, suppress
 from datetime import timedelta
 from typing import Any
@@ -14,8 +13,8 @@ import pytest
 
 from grid_async_task.domain.message import TaskMessage
 from grid_async_task.domain.task import Task
-from grid_async_task.ports.task_repository import Reading, TaskRepository
-from grid_async_task.testing.contracts.task_repository.steps import HTTP, QUEUE, assert_same
+from grid_async_task.ports.task_repository import TaskRepository
+from grid_async_task.testing.contracts.task_repository.steps import HTTP, QUEUE, RepositorySteps, assert_same
 
 HOUR_S = 3600.0
 
@@ -24,33 +23,16 @@ class Undone(Exception):
     """The application changes its mind."""
 
 
-class OwedTasksContract:
+class OwedTasksContract(RepositorySteps):
     """Tests of `insert_owed`, and of what the sweep finds afterwards."""
-
-    @pytest.fixture
-    def repository(self) -> Iterator[TaskRepository]:
-        """A prepared repository without any row."""
-        raise NotImplementedError
 
     def transaction(self) -> AbstractContextManager[Any]:
         """A transaction of an application's own: committed at the end of the block, rolled back where that raises."""
         raise NotImplementedError
 
-    def let_time_pass(self, seconds: float) -> None:
-        """Make the database's clock go on, as seen from its rows."""
-        raise NotImplementedError
-
     def enqueue(self, repository: TaskRepository, message: TaskMessage, delay_s: float) -> None:
         with self.transaction() as within:
             repository.insert_owed(message, QUEUE, delay_s, within, lambda: None)
-
-    def look(self, repository: TaskRepository) -> Reading:
-        reading = repository.read("task-1")
-        assert reading is not None
-        return reading
-
-    def found_by_sweep(self, repository: TaskRepository) -> list[str]:
-        return [task.id for task in repository.overdue(QUEUE, lost_after_s=900, limit=100)]
 
     @pytest.mark.parametrize("delay_s", [0.0, HOUR_S])
     def test_a_message_is_owed_from_its_time_on(self, repository: TaskRepository, delay_s: float) -> None:
@@ -60,24 +42,24 @@ class OwedTasksContract:
             repository.insert_owed(message, QUEUE, delay_s, within, lambda: told.append("committing"))
             assert told == []
         assert told == ["committing"]
-        reading = self.look(repository)
+        reading = self.read(repository)
         due = reading.now + timedelta(seconds=delay_s)
         assert_same(reading.task, Task.pending(message, QUEUE, reading.now, due))
         if delay_s:
             self.let_time_pass(delay_s - 30)
-            assert self.found_by_sweep(repository) == []
+            assert self.overdue(repository) == []
         self.let_time_pass(60)
-        assert self.found_by_sweep(repository) == ["task-1"]
+        assert self.overdue(repository) == ["task-1"]
 
     def test_a_message_that_waits_is_owed_again_long_after_its_time(self, repository: TaskRepository) -> None:
         self.enqueue(repository, TaskMessage("task-1"), HOUR_S)
-        row = self.look(repository).task
+        row = self.read(repository).task
         assert repository.mark_delayed(row)
-        assert self.look(repository).task == row
+        assert self.read(repository).task == row
         self.let_time_pass(HOUR_S + 600)
-        assert self.found_by_sweep(repository) == []
+        assert self.overdue(repository) == []
         self.let_time_pass(600)
-        assert self.found_by_sweep(repository) == ["task-1"]
+        assert self.overdue(repository) == ["task-1"]
 
     def test_what_is_rolled_back_has_no_row(self, repository: TaskRepository) -> None:
         told: list[str] = []
@@ -90,8 +72,8 @@ class OwedTasksContract:
     @pytest.mark.parametrize("delay_s", [0.0, HOUR_S])
     def test_an_existing_row_is_left_as_it_is(self, repository: TaskRepository, delay_s: float) -> None:
         repository.record_delayed(TaskMessage("task-1", data={"a": 1}), QUEUE, 60)
-        row = self.look(repository).task
+        row = self.read(repository).task
         self.enqueue(repository, TaskMessage("task-1", data={"b": 2}), delay_s)
-        assert self.look(repository).task == row
+        assert self.read(repository).task == row
         self.let_time_pass(120)
-        assert self.found_by_sweep(repository) == []
+        assert self.overdue(repository) == []
