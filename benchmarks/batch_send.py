@@ -9,13 +9,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pika
-from pika.adapters.select_connection import SelectConnection
 
 from benchmarks.figures import Figure, Result, at_least, ratios
 from benchmarks.rounds import Effort, interleaved
 from benchmarks.site import Site, channel_to, new_queue, remove
 from grid_async_task import Settings, bootstrap
-from grid_async_task.adapters.rabbitmq.whole_messages import WholeMessageConnection
 
 
 def measure(site: Site, effort: Effort) -> Result:
@@ -25,8 +23,7 @@ def measure(site: Site, effort: Effort) -> Result:
         rates = interleaved(
             effort.rounds,
             {
-                "raw": lambda: _raw(site, queue, effort.batch, channel, SelectConnection),
-                "whole": lambda: _raw(site, queue, effort.batch, channel, WholeMessageConnection),
+                "raw": lambda: _raw(site, queue, effort.batch, channel),
                 "sent": lambda: _sent(site, queue, effort.batch, channel, record=False),
                 "recorded": lambda: _sent(site, queue, effort.batch, channel, record=True),
             },
@@ -35,7 +32,6 @@ def measure(site: Site, effort: Effort) -> Result:
     return Result(
         [
             Figure("pika with confirms pipelined by hand", "messages/s", rates["raw"]),
-            Figure("the same with each message in one write", "messages/s", rates["whole"]),
             Figure("batch_send_tasks", "messages/s", rates["sent"]),
             Figure("batch_send_tasks : pika by hand", "x", ratios(rates["sent"], rates["raw"]), at_least(0.8)),
             Figure("batch_send_tasks, tasks recorded in the table too", "messages/s", rates["recorded"]),
@@ -55,8 +51,8 @@ def _sent(site: Site, queue: str, messages: int, channel: Any, *, record: bool) 
         channel.queue_purge(queue)
 
 
-def _raw(site: Site, queue: str, messages: int, channel: Any, kind: type[SelectConnection]) -> float:
-    rate = _ByHand(kind, site.amqp_url, queue, messages).run()
+def _raw(site: Site, queue: str, messages: int, channel: Any) -> float:
+    rate = _ByHand(site.amqp_url, queue, messages).run()
     channel.queue_purge(queue)
     return rate
 
@@ -70,11 +66,11 @@ def _rate(messages: int, send: Callable[[], object]) -> float:
 class _ByHand:
     """Writes everything, then waits until the broker has confirmed the last one."""
 
-    def __init__(self, kind: type[SelectConnection], amqp_url: str, queue: str, messages: int) -> None:
+    def __init__(self, amqp_url: str, queue: str, messages: int) -> None:
         self._queue = queue
         self._messages = messages
         self._began = self._ended = 0.0
-        self._connection = kind(
+        self._connection = pika.SelectConnection(
             pika.URLParameters(amqp_url),
             on_open_callback=self._open,
             on_close_callback=lambda *_: self._connection.ioloop.stop(),

@@ -61,6 +61,10 @@ class CallbackRequest:
         return self.url is not None or self.type != DEFAULT_CALLBACK_TYPE
 
 
+#: of a message that asks for none
+NO_CALLBACK = CallbackRequest()
+
+
 @dataclass(frozen=True, slots=True)
 class TaskMessage:
     """A valid task message."""
@@ -70,7 +74,7 @@ class TaskMessage:
     data: dict[str, Any] = field(default_factory=dict)
     #: None where the message names none: then the worker's setting counts
     max_retry_count: int | None = None
-    callback: CallbackRequest = CallbackRequest()
+    callback: CallbackRequest = NO_CALLBACK
     #: fields we do not know, kept and handed to the handler
     extra: dict[str, Any] = field(default_factory=dict)
 

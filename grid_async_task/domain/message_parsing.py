@@ -18,6 +18,7 @@ from grid_async_task.domain.message import (
     MAX_RETRY_COUNT,
     MAX_TYPE_CHARACTERS,
     MAX_URL_CHARACTERS,
+    NO_CALLBACK,
     TICKET_FIELD,
     CallbackRequest,
     InvalidMessage,
@@ -39,9 +40,8 @@ class _Rules(NamedTuple):
 
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-_KNOWN_FIELDS = frozenset(
-    {"task_id", "task_type", "data", "max_retry_count", "retry_count", "callback_url", "callback_type", "callback_data"}
-)
+_CALLBACK_FIELDS = frozenset({"callback_url", "callback_type", "callback_data"})
+_KNOWN_FIELDS = _CALLBACK_FIELDS | {"task_id", "task_type", "data", "max_retry_count", "retry_count"}
 
 
 def parse_message(body: bytes, limits: MessageLimits = DEFAULT_LIMITS) -> TaskMessage | Ticket:
@@ -164,6 +164,8 @@ def _object(document: dict[str, Any], name: str, rules: _Rules) -> dict[str, Any
 
 
 def _callback(document: dict[str, Any], rules: _Rules) -> CallbackRequest:
+    if _CALLBACK_FIELDS.isdisjoint(document):
+        return NO_CALLBACK
     kind = document.get("callback_type")
     if kind is None or kind == "":
         kind = DEFAULT_CALLBACK_TYPE

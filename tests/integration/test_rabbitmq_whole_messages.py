@@ -7,8 +7,13 @@ import pytest
 from pika.adapters.select_connection import SelectConnection
 from pika.channel import Channel
 
+from grid_async_task.adapters.rabbitmq import RabbitMessagePublisher
 from grid_async_task.adapters.rabbitmq.whole_messages import WholeMessageConnection
+from grid_async_task.ports import OutgoingMessage
 from tests.servers.rabbitmq import RabbitServer, new_queue_name
+
+#: from nothing to several frames of AMQP's usual 128 KiB
+SIZES = (1, 0, 300_000, 7, 131_000, 132_000, 5, 0)
 
 
 @pytest.mark.parametrize(("kind", "writes"), [(SelectConnection, 3), (WholeMessageConnection, 1)])
@@ -39,3 +44,15 @@ def test_the_frames_of_a_message_are_one_write(
     connection.ioloop.start()
     connection.ioloop.close()
     assert seen == [writes]
+
+
+def test_messages_of_all_sizes_arrive_whole_and_in_order(rabbitmq: RabbitServer) -> None:
+    queue = new_queue_name()
+    bodies = [bytes([index]) * size for index, size in enumerate(SIZES)]
+    publisher = RabbitMessagePublisher(rabbitmq.url)
+    publisher.declare(queue)
+    assert publisher.publish_many([OutgoingMessage(queue, body) for body in bodies]) == [None] * len(bodies)
+    publisher.close()
+    with pika.BlockingConnection(pika.URLParameters(rabbitmq.url)) as connection:
+        channel = connection.channel()
+        assert [channel.basic_get(queue, auto_ack=True)[2] for _ in bodies] == bodies
