@@ -91,9 +91,15 @@ class Claims:
         self._on_failed = on_failed
         self._observer = observer
 
-    def seconds_early(self, delivery: Delivery) -> float:
-        """How long the message has to wait still, by what stands on it and this machine's clock."""
-        return seconds_early(delivery.headers, self._clock.now())
+    def seconds_early(self, delivery: Delivery, task_id: str) -> float:
+        """How long the message has to wait still, by what stands on it and this machine's clock.
+
+        0 where there is a row: that goes by the database's clock, and the header by whoever's sent the message.
+        """
+        early_s = seconds_early(delivery.headers, self._clock.now())
+        if early_s and self._ask(lambda: self._repository.read(task_id)) is not None:
+            return 0.0
+        return early_s
 
     def claim(self, message: TaskMessage | Ticket) -> ClaimAnswer:
         """What this message's task needs. A claim once sent is pursued until its fate is known.

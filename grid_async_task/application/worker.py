@@ -156,7 +156,7 @@ class Worker:
         try:
             message = parse_message(delivery.body, self._limits)
             log.info("message received", task_id=message.task_id, size=len(delivery.body))
-            wait_s = self._claims.seconds_early(delivery)
+            wait_s = self._claims.seconds_early(delivery, message.task_id)
             self._follow(delivery, message, NotYet(wait_s) if wait_s else self._claims.claim(message))
         except InvalidMessage as reason:
             self._bury(delivery, reason)

@@ -26,7 +26,7 @@ class Site(World):
     #: when each run of the handler began
     began: list[datetime] = field(default_factory=list)
 
-    def producer(self, steps: Steps | None = None, *, record: bool = True) -> Producer:
+    def producer(self, steps: Steps | None = None, *, record: bool = True, ahead_s: float = 0) -> Producer:
         steps = steps or Steps()
         publisher: Any = Stepped(self.broker.publisher(), "publisher", steps)
         table: Any = Stepped(self.table, "repository", steps)
@@ -36,7 +36,7 @@ class Site(World):
             default_queue=QUEUE,
             message_max_bytes=10_000,
             monotonic=self.clock.monotonic,
-            now=self.clock.now,
+            now=lambda: self.clock.now() + timedelta(seconds=ahead_s),
         )
 
     def handler(self) -> TaskHandler:
@@ -89,6 +89,14 @@ def test_a_message_that_comes_before_its_time_is_parked_for_the_rest(record: boo
     assert [each.headers[DUE_HEADER] for each in site.broker.waiting_for(QUEUE)] == [
         due.strftime("%Y-%m-%dT%H:%M:%SZ")
     ] * (1 + record)
+    site.finish()
+    assert site.began == [due]
+
+
+def test_a_producer_whose_clock_is_wrong_delays_nothing() -> None:
+    site = Site()
+    due = site.clock.now() + timedelta(seconds=60)
+    site.producer(ahead_s=24 * HOUR_S).send_task({"task_id": "t"}, delay=60)
     site.finish()
     assert site.began == [due]
 
