@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import time
 import uuid
-from collections.abc import Callable
+from dataclasses import dataclass
+from types import ModuleType
 from typing import Any
+from unittest.mock import patch
 
 import pika
 
@@ -14,53 +16,80 @@ from benchmarks.figures import Figure, Result, at_least, ratios
 from benchmarks.rounds import Effort, interleaved
 from benchmarks.site import Site, channel_to, new_queue, remove
 from grid_async_task import Settings, bootstrap
+from grid_async_task.adapters.rabbitmq import confirms, whole_messages
+
+
+@dataclass(frozen=True)
+class Speed:
+    messages_per_s: float
+    #: of this process, for one message
+    cpu_us: float
 
 
 def measure(site: Site, effort: Effort) -> Result:
     queue = new_queue()
+
+    def sent(*, record: bool = False) -> Speed:
+        return _sent(site, queue, effort.batch, channel, record=record)
+
+    def sent_with(module: ModuleType, constant: str, value: int) -> Speed:
+        with patch.object(module, constant, value):
+            return sent()
+
     with channel_to(site.amqp_url) as channel:
         channel.queue_declare(queue, durable=True)
-        rates = interleaved(
+        speeds = interleaved(
             effort.rounds,
             {
                 "raw": lambda: _raw(site, queue, effort.batch, channel),
-                "sent": lambda: _sent(site, queue, effort.batch, channel, record=False),
-                "recorded": lambda: _sent(site, queue, effort.batch, channel, record=True),
+                "sent": sent,
+                "encoded first": lambda: sent_with(confirms, "PIECE", effort.batch),
+                "three writes": lambda: sent_with(whole_messages, "SMALL", 0),
+                "recorded": lambda: sent(record=True),
             },
         )
     remove(site.amqp_url, queue)
+    rates = {name: [speed.messages_per_s for speed in found] for name, found in speeds.items()}
+    cpu = {name: [speed.cpu_us for speed in found] for name, found in speeds.items()}
+    encoded_first, three_writes = "all encoded before the broker gets the first", "three writes a message, as by pika"
     return Result(
         [
             Figure("pika with confirms pipelined by hand", "messages/s", rates["raw"]),
             Figure("batch_send_tasks", "messages/s", rates["sent"]),
             Figure("batch_send_tasks : pika by hand", "x", ratios(rates["sent"], rates["raw"]), at_least(0.8)),
+            Figure(f"batch_send_tasks, {encoded_first}", "messages/s", rates["encoded first"]),
             Figure("batch_send_tasks, tasks recorded in the table too", "messages/s", rates["recorded"]),
+            Figure("processor time a message, batch_send_tasks", "us", cpu["sent"]),
+            Figure(f"processor time a message, {three_writes}", "us", cpu["three writes"]),
+            Figure("processor time a message, pika by hand", "us", cpu["raw"]),
         ]
     )
 
 
-def _sent(site: Site, queue: str, messages: int, channel: Any, *, record: bool) -> float:
+def _sent(site: Site, queue: str, messages: int, channel: Any, *, record: bool) -> Speed:
     settings = Settings(amqp_url=site.amqp_url, mysql_url=site.mysql_url, queue=queue)
     producer = bootstrap.create_producer(settings=settings, record_pending=record)
     try:
         producer.send_task({"n": 0})  # connects
         tasks = [{"n": 1}] * messages
-        return _rate(messages, lambda: producer.batch_send_tasks(tasks))
+        began, cpu_began = time.perf_counter(), time.process_time()
+        producer.batch_send_tasks(tasks)
+        return _speed(messages, time.perf_counter() - began, time.process_time() - cpu_began)
     finally:
         producer.close()
         channel.queue_purge(queue)
 
 
-def _raw(site: Site, queue: str, messages: int, channel: Any) -> float:
-    rate = _ByHand(site.amqp_url, queue, messages).run()
+def _raw(site: Site, queue: str, messages: int, channel: Any) -> Speed:
+    cpu_began = time.process_time()
+    seconds = _ByHand(site.amqp_url, queue, messages).run()
+    cpu_s = time.process_time() - cpu_began
     channel.queue_purge(queue)
-    return rate
+    return _speed(messages, seconds, cpu_s)
 
 
-def _rate(messages: int, send: Callable[[], object]) -> float:
-    began = time.perf_counter()
-    send()
-    return messages / (time.perf_counter() - began)
+def _speed(messages: int, seconds: float, cpu_s: float) -> Speed:
+    return Speed(messages / seconds, cpu_s / messages * 1e6)
 
 
 class _ByHand:
@@ -77,9 +106,10 @@ class _ByHand:
         )
 
     def run(self) -> float:
+        """Seconds from the first write to the last confirm."""
         self._connection.ioloop.start()
         self._connection.ioloop.close()
-        return self._messages / (self._ended - self._began)
+        return self._ended - self._began
 
     def _open(self, connection: Any) -> None:
         connection.channel(

@@ -6,6 +6,7 @@ import copy
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime, timezone
 from functools import partial
 from types import TracebackType
@@ -23,7 +24,7 @@ from grid_async_task.domain.errors import (
     GridAsyncTaskError,
     ValidationError,
 )
-from grid_async_task.domain.message import MessageLimits, TaskMessage
+from grid_async_task.domain.message import MessageLimits
 from grid_async_task.domain.task import TaskStatus
 from grid_async_task.ports import NO_OBSERVER, MessagePublisher, Observer, OutgoingMessage, TaskRepository
 
@@ -130,15 +131,24 @@ class Producer:
         """
         if self._closed:
             raise GridAsyncTaskError("this producer is closed; make a new one")
-        if self._repository is None or self._relay is None:
+        repository, relay = self._repository, self._relay
+        if repository is None or relay is None:
             raise ConfigurationError("enqueue writes to the table: set MYSQL_URL, and leave record_pending=True")
         prepared = self._preparation.prepare(task_data, task_id, queue_name, priority)
         prepared = self._preparation.put_off(prepared, delay, at)
-        write = partial(self._owe, self._repository, self._relay, prepared.message, connection_or_session)
+        message = prepared.message
+
+        def write(messages: Sequence[OutgoingMessage]) -> list[Exception | None]:
+            (asked,) = messages
+            # its body is in the row, and may be large
+            committing = partial(relay.committing, message.task_id, replace(asked, body=b""))
+            repository.insert_owed(message, asked.queue, asked.delay_s, connection_or_session, committing)
+            return [None]
+
         (error,) = self._observer.sending([prepared.outgoing], write)
         if error is not None:
             raise error
-        return prepared.message.task_id
+        return message.task_id
 
     def get_declared_queues(self) -> set[str]:
         """The queues that this producer has declared or found; the broker is not asked."""
@@ -226,16 +236,6 @@ class Producer:
                 with self._lock:
                     self._declared.add(queue)
         return errors
-
-    @staticmethod
-    def _owe(
-        repository: TaskRepository, relay: Relay, message: TaskMessage, within: Any, outgoing: Sequence[OutgoingMessage]
-    ) -> list[Exception | None]:
-        """What stands for publishing, within a transaction."""
-        (letter,) = outgoing
-        committing = partial(relay.committing, message.task_id, letter)
-        repository.insert_owed(message, letter.queue, letter.delay_s, within, committing)
-        return [None]
 
     def _already_done(self, batch: list[PreparedTask]) -> set[str]:
         """Ids whose task exists and is past `pending`: sending them again would change nothing."""

@@ -33,7 +33,7 @@ class Relay:
     def __init__(self, repository: TaskRepository, publisher: MessagePublisher) -> None:
         self._repository = repository
         self._publisher = publisher
-        #: ids, and the messages as they were at the call
+        #: ids, and their messages as they were at the call, without the bodies
         self._told: queue.SimpleQueue[tuple[str, OutgoingMessage] | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None

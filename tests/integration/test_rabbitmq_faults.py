@@ -10,14 +10,13 @@ from typing import Any
 
 import pika
 import pytest
-from pika.channel import Channel
 
 from grid_async_task import ConfigurationError
 from grid_async_task.adapters.memory import MemoryTaskRepository
 from grid_async_task.adapters.process.clock import SystemClock
 from grid_async_task.adapters.rabbitmq import RabbitMessagePublisher, RabbitMessageSource, consumer
 from grid_async_task.adapters.rabbitmq.confirms import PIECE, ConfirmChannel, NotWritten, Post
-from grid_async_task.adapters.rabbitmq.connection import Connection, Done
+from grid_async_task.adapters.rabbitmq.connection import Connection
 from grid_async_task.application.dead_letter_desk import DeadLetterDesk
 from grid_async_task.application.dead_letters import SUFFIX
 from grid_async_task.application.refusal import Refused
@@ -441,23 +440,14 @@ def test_of_a_batch_whose_channel_goes_between_two_pieces_the_rest_is_known_to_b
     rabbitmq: RabbitServer, publisher: RabbitMessagePublisher, queue: str
 ) -> None:
     publisher.declare(queue)
-    lost: list[Exception] = []
-    connection = Connection(rabbitmq.url, "test", on_lost=lost.append)
+    connection = Connection(rabbitmq.url, "test")
     assert connection.wait_connected(10)
-    channels: list[Channel] = []
-
-    def open_one(channel: Channel, done: Done[ConfirmChannel]) -> None:
-        channels.append(channel)
-        confirms = ConfirmChannel(connection, channel)
-        channel.add_on_close_callback(lambda _channel, reason: confirms.abandon(reason))
-        done(confirms)
-
-    confirms = connection.converse(open_one, keep=True)
+    confirms = ConfirmChannel.open(connection)
     post = Post([OutgoingMessage(queue, b"x")] * (3 * PIECE))
 
     def send_and_close() -> None:
         confirms.send(post)  # its first piece comes before the close, its second after it
-        connection.post(channels[0].close)
+        connection.post(confirms._channel.close)
 
     connection.post(send_and_close)
     outcomes = post.wait(30)

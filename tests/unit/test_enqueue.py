@@ -441,6 +441,17 @@ def test_a_task_that_exists_is_left_as_it_is(site: Site) -> None:
     assert site.ran == ["t"]
 
 
+def test_what_waits_for_its_commit_keeps_no_body_in_memory(site: Site) -> None:
+    producer = site.producer(Steps())
+    with site.engine.begin() as connection:
+        producer.enqueue(connection, {"task_id": "t", "data": {"large": "x" * 5000}}, priority=7)
+    (asked,) = relay_of(producer).told.values()
+    assert (asked.body, asked.properties["priority"]) == (b"", 7)
+    relay_of(producer).work()
+    (message,) = site.world.broker.waiting_for(QUEUE)
+    assert len(message.body) > 5000
+
+
 def test_a_task_that_exists_keeps_its_time_too(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     one_clock(monkeypatch, site.world.clock)
     with site.engine.begin() as connection:

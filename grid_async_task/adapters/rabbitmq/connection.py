@@ -186,7 +186,7 @@ class Connection:
                 self.post(end)
 
     def close(self, timeout_s: float = 5.0) -> None:
-        """Leave; what was posted before is sent first, of a batch what is written by then. It ends in this time."""
+        """Leave; what was posted before is sent first, of a batch what is written by then. Returns in time."""
         with self._changed:
             self._closing.set()
             self._changed.notify_all()

@@ -1,8 +1,8 @@
 """pika's connection, but a message leaves in one piece.
 
 pika hands the frames of a message (method, header, body) to the socket one by one: three packets, for each of which the
-broker wakes up. Together they cost a seventh less of a batch's processor time here, and a twentieth of its time. A body
-of many frames is left as it is: of a write that was taken in part pika copies the rest, each time.
+broker wakes up. Together they cost less processor time (`benchmarks/batch_send.py`). A body of many frames is left as
+it is: of a write that was taken in part pika copies the rest, each time.
 """
 
 from __future__ import annotations
