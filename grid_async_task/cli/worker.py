@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Annotated
@@ -55,12 +55,18 @@ def _stoppable_to_the_last() -> Iterator[None]:
     """
 
     def leave(_number: int, _frame: FrameType | None) -> None:
+        # here already: a second signal could come before the lines below are reached, and interrupt those too; and
+        # what then still has a handler in Python is deadly again while the interpreter ends
+        _let_all(signal.SIG_IGN)
         sys.exit(0)
 
-    for number in STOP_SIGNALS:
-        signal.signal(number, leave)
+    _let_all(leave)
     try:
         yield
     finally:
-        for number in STOP_SIGNALS:
-            signal.signal(number, signal.SIG_IGN)
+        _let_all(signal.SIG_IGN)
+
+
+def _let_all(handler: signal.Handlers | Callable[[int, FrameType | None], None]) -> None:
+    for number in STOP_SIGNALS:
+        signal.signal(number, handler)
