@@ -97,8 +97,8 @@ def test_a_shield_in_another_thread_is_none_of_the_handlers() -> None:
 class StruckLock:
     """A lock that is struck by the signal as it is taken and let go: in C code, so that its caller gets the blow."""
 
-    acquire = __enter__ = partial(signal.raise_signal, signal.SIGALRM)
-    release = partial(signal.raise_signal, signal.SIGALRM)
+    acquire = __enter__ = staticmethod(partial(signal.raise_signal, signal.SIGALRM))
+    release = staticmethod(partial(signal.raise_signal, signal.SIGALRM))
 
     def __exit__(self, *_: object) -> None:
         return None
