@@ -9,7 +9,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def eventually(look: Callable[[], T], timeout_s: float = 30.0, what: str = "") -> T:
+def eventually(look: Callable[[], T], timeout_s: float = 60.0, what: str = "") -> T:
     """What `look` gives once it is true; fails when it is not in time."""
     deadline = time.monotonic() + timeout_s
     while True:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -53,17 +54,22 @@ class WorkerProcess:
                 cwd=directory,
             )
 
-    def diary(self) -> list[str]:
-        return self._diary.read_text().splitlines()
+    def said(self, event: str) -> list[dict[str, Any]]:
+        """The lines of its log about that."""
+        said = [json.loads(line) for line in _whole_lines(self._log_path) if line.startswith("{")]
+        return [line for line in said if line["event"] == event]
 
-    def wait_for_diary(self, line: str, timeout_s: float = 30.0) -> None:
+    def diary(self) -> list[str]:
+        return _whole_lines(self._diary)
+
+    def wait_for_diary(self, line: str, timeout_s: float = 60.0) -> None:
         eventually(lambda: line in self.diary() or self.process.poll() is not None, timeout_s, f"{line!r} in the diary")
         assert line in self.diary(), f"the worker ended without {line!r}:\n{self.log()}"
 
     def log(self) -> str:
         return self._log_path.read_text()
 
-    def wait_for_log(self, text: str, timeout_s: float = 30.0) -> None:
+    def wait_for_log(self, text: str, timeout_s: float = 60.0) -> None:
         eventually(lambda: text in self.log(), timeout_s, f"{text!r} in the log")
 
     def kill(self) -> None:
@@ -90,3 +96,8 @@ class WorkerProcess:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGCONT)
             self.kill()
+
+
+def _whole_lines(file: Path) -> list[str]:
+    """Without the last one as long as it is only half written."""
+    return [line[:-1] for line in file.read_text().splitlines(keepends=True) if line.endswith("\n")]

@@ -26,7 +26,8 @@ class Site:
     workers: list[WorkerProcess] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.client: Client = bootstrap.create_client(settings=Settings(**self.settings))
+        # workers with a short lease wait no longer than that for an answer; a test's look has time
+        self.client: Client = bootstrap.create_client(settings=Settings(**{**self.settings, "lease_seconds": 180}))
 
     def worker(self, handler: str = "tests.handlers:Diary", **settings: Any) -> WorkerProcess:
         worker = WorkerProcess(self.directory, handler, **{**self.settings, **settings})

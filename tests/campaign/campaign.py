@@ -162,6 +162,7 @@ def run_campaign(plan: Plan, seed: int, directory: Path, rabbitmq: RabbitServer,
             stack.callback(part.close)
         eventually(lambda: len(load.sent.tasks) > plan.head_start, 60.0, "the first tasks are sent")
         eventually(lambda: (directory / "diary").read_text(), 60.0, "one of them is begun")
+        rabbitmq.sync_delay_ladder()
         monkey.play(plan.opening, plan.deck, until=began + plan.seconds)
         monkey.put_all_right()
         load.stop()

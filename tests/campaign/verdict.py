@@ -144,7 +144,9 @@ class Evidence:
     def _too_early(self) -> Iterator[str]:
         for task, executions in self.diary.executions.items():
             for before, after in itertools.pairwise(executions):
-                if before.how in MAY_COME_AGAIN and not self.journal.done_to(task, OPERATORS_RETRY):
+                # a worker that is paused before it has said how it ended may be taken over
+                harmed = self.journal.causes(before.pid, before.began, after.began)
+                if before.how in MAY_COME_AGAIN and not harmed and not self.journal.done_to(task, OPERATORS_RETRY):
                     waited_s = after.began - (before.ended or 0.0)
                     if waited_s < PAUSE_S - TOLERANCE_S:
                         yield f"{waited_s:.3f} s between {before} and {after}"

@@ -97,7 +97,9 @@ def test_a_broker_out_of_reach_from_the_middle_of_a_task_to_after_its_end(
     assert "broker connected" not in worker.log()
     proxy.accept()
     worker.wait_for_log("broker connected")
-    assert worker.log().count("broker connection lost") + worker.log().count("broker not reachable") == 1
+    # once, though it tried often; its other connection may have noticed too
+    troubles = [*worker.said("broker connection lost"), *worker.said("broker not reachable, trying on")]
+    assert sum(line["role"].startswith("source") for line in troubles) == 1, troubles
     site.succeeded()
     site.nothing_is_left(rabbitmq)
 

@@ -62,7 +62,8 @@ def test_a_checkpoint_outlives_retry_hand_back_and_operators_retry(
             notes = read_notes(site.diary()).get("t", [])
             return [(note.attempt, note.checkpoint) for note in notes if note.what == "begin"]
 
-        site.publish(data={"kind": "steps", "steps": 40}, max_retry_count=1)
+        whole = tmp_path / "may be finished"
+        site.publish(data={"kind": "steps", "steps": 40, "last_step_after": str(whole)}, max_retry_count=1)
         first = site.worker(failing, retry_delay=1)
         site.wait_for(TaskStatus.FAILED)
         assert checkpoints() == [(1, None), (2, 3)]  # kept over a retry
@@ -78,6 +79,7 @@ def test_a_checkpoint_outlives_retry_hand_back_and_operators_retry(
         assert checkpoints() == [(1, None), (2, 3), (4, 6)]  # kept over an operator's retry
         assert (handed_back.status, handed_back.checkpoint is None) == (TaskStatus.PENDING, False)
 
+        whole.touch()
         site.worker("tests.resuming.handlers:Resuming")
         task = site.wait_for(TaskStatus.SUCCESS)
         assert checkpoints()[3:] == [(5, handed_back.checkpoint)]  # kept over a hand-back

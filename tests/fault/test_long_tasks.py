@@ -49,7 +49,7 @@ def test_a_task_outlives_an_ack_timeout_a_broker_restart_and_a_database_outage_a
 def test_what_was_fetched_behind_a_long_task_goes_to_a_free_worker_also_on_a_quorum_queue(
     tmp_path: Path, rabbitmq: RabbitServer, mysql_url: str
 ) -> None:
-    with open_broker_site(tmp_path, rabbitmq.url, mysql_url, prefetch_count=10) as site:
+    with open_broker_site(tmp_path, rabbitmq.url, mysql_url, prefetch_count=10, lease_seconds=60) as site:
         short = [f"short-{number}" for number in range(5)]
         with pika.BlockingConnection(pika.URLParameters(rabbitmq.url)) as connection:
             channel = connection.channel()

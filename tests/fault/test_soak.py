@@ -11,7 +11,6 @@ from tests.soak.soak import growth, run_soak, steady_growth
 pytestmark = pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="reads /proc")
 
 
-@pytest.mark.timeout(300)
 def test_nothing_grows_over_some_hundred_tasks(tmp_path: Path, amqp_url: str, mysql_url: str) -> None:
     soak = run_soak(
         tmp_path,

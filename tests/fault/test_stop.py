@@ -101,12 +101,12 @@ def test_sigint_in_a_handler_that_sleeps_gives_its_task_to_a_worker_that_waits(s
 
 
 def test_in_a_c_call_that_ends_within_the_grace(site: Site) -> None:
-    site.publish(data={"sleep": 4})
+    site.publish(data={"sleep": 8})
     worker = site.worker("tests.stop_handlers:InSystemCall")
     worker.wait_for_diary("start t 1")
     worker.terminate()
     # seen at once, although Python can't run a signal's handler meanwhile
-    worker.wait_for_log("stopping", timeout_s=3)
+    worker.wait_for_log("stopping", timeout_s=6)
     assert "end t 1" not in worker.diary()
     assert worker.ended() == 0
     assert site.task().status is TaskStatus.SUCCESS

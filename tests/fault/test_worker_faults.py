@@ -171,7 +171,7 @@ def test_a_worker_waits_for_servers_that_are_not_there_yet(
     site.publish()
     rabbitmq.stop()
     mariadb_own.kill()
-    worker = site.worker()
+    worker = site.worker(lease_seconds=60)  # an answer may take a sixth of it: a slow start is no second outage
     worker.wait_for_log("database unavailable")
     mariadb_own.start()
     worker.wait_for_log("broker not reachable")

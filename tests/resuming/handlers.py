@@ -25,7 +25,7 @@ class Resuming(TaskHandler):
         self.note("begin", checkpoint=self.checkpoint)
         match task_data["kind"]:
             case "steps":
-                self.take_steps(task_data["steps"])
+                self.take_steps(task_data["steps"], task_data.get("last_step_after"))
             case "cancelled":
                 time.sleep(60)
             case _ if self.attempt == 1:
@@ -36,10 +36,13 @@ class Resuming(TaskHandler):
                 raise Discard("of no use")
         return {"attempt": self.attempt, "steps": self.checkpoint}
 
-    def take_steps(self, steps: int) -> None:
+    def take_steps(self, steps: int, last_step_after: str | None = None) -> None:
+        """`last_step_after` is a file: until it is there, the last step does not end."""
         for step in range((self.checkpoint or 0) + 1, steps + 1):
             self.note("step", step=step)
             time.sleep(STEP_S)
+            while step == steps and last_step_after and not Path(last_step_after).exists():
+                time.sleep(STEP_S)
             self.save_checkpoint(step)
 
     def note(self, what: str, **facts: Any) -> None:
@@ -59,7 +62,7 @@ class Resuming(TaskHandler):
 class FailingBetweenSteps(Resuming):
     """Three steps an attempt, then a failure; the last attempt has to end by itself."""
 
-    def take_steps(self, steps: int) -> None:
+    def take_steps(self, steps: int, last_step_after: str | None = None) -> None:
         super().take_steps(min(steps, (self.checkpoint or 0) + 3))
         if self.checkpoint < steps:
             raise RuntimeError(f"broken off after step {self.checkpoint}")

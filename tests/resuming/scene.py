@@ -75,7 +75,9 @@ def scene_of(
     with open_site(directory, amqp_url, mysql_url) as site:
         killer = _Killer(site, rng, kills)
         for number in range(copies):
-            site.publish(task_id=f"steps-{number}", data={"kind": "steps", "steps": STEPS})
+            task_id = f"steps-{number}"
+            data = {"kind": "steps", "steps": STEPS, "last_step_after": str(killer.all_done_to(task_id))}
+            site.publish(task_id=task_id, data=data)
             site.publish(task_id=f"cancelled-{number}", data={"kind": "cancelled"})
             for kind in ("snooze", "retry", "discard"):
                 data = {"kind": kind, "kill_after_s": rng.uniform(0, 0.03)}
@@ -110,6 +112,10 @@ class _Killer:
         #: by task, the number of the note at which its worker is killed next
         self._next: dict[str, int] = {}
 
+    def all_done_to(self, task_id: str) -> Path:
+        """A file that is there once this task's worker was killed often enough; the task does not end before."""
+        return self._site.directory / f"all done to {task_id}"
+
     def look(self) -> None:
         for task_id, notes in read_notes(self._site.diary()).items():
             kind = task_id.split("-")[0]
@@ -117,7 +123,7 @@ class _Killer:
                 self._kill(task_id, notes[-1].pid)
             elif kind == "steps" and self.kills.get(task_id, 0) < self._most:
                 due = self._next.setdefault(task_id, len(notes) + self._rng.randrange(1, STEPS // (self._most + 1)))
-                if len(notes) >= due:
+                if len(notes) >= due or notes[-1].step == STEPS:
                     time.sleep(self._rng.uniform(0, 2 * STEP_S))
                     self._kill(task_id, notes[-1].pid)
                     del self._next[task_id]
@@ -126,6 +132,8 @@ class _Killer:
         if (worker := self._worker(pid)) is not None:
             worker.kill()
             self.kills[task_id] = self.kills.get(task_id, 0) + 1
+            if self.kills[task_id] == self._most:
+                self.all_done_to(task_id).touch()
 
     def _worker(self, pid: int) -> WorkerProcess | None:
         return next((w for w in self._site.workers if w.process.pid == pid and w.process.poll() is None), None)

@@ -142,7 +142,10 @@ def _server(receiver: HttpReceiver) -> ThreadingHTTPServer:
         timeout = 10
 
         def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            length = int(self.headers.get("Content-Length", 0))
+            body = self.rfile.read(length)
+            if len(body) < length:
+                return  # whoever was sending it is dead
             headers = {name.lower(): value for name, value in self.headers.items()}
             answer = receiver.take(Request(self.command, self.path, headers, body, time.monotonic()))
             receiver.pause(answer.delay_s)

@@ -148,6 +148,10 @@ class RabbitServer:
             publisher.declare(new_queue_name())
         finally:
             publisher.close()
+        self.sync_delay_ladder()
+
+    def sync_delay_ladder(self) -> None:
+        """The same for one that somebody else has declared."""
         self.run("eval", "[dets:sync(Table) || Table <- dets:all()].")
 
     def _start_epmd(self) -> None:
