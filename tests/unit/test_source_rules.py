@@ -27,9 +27,11 @@ _SQL = re.compile(
 )
 #: what is put into the text of a statement, by file, and why it can't be anything from outside
 PUT_INTO_SQL = {
+    # a whole number
+    "grid_async_task/adapters/embedded/queue_file.py": {"int(BUSY_TIMEOUT_S * 1000)"},
     # the name of our own table, which `tables_named` has checked: letters, digits and underscores; and a whole number
     "grid_async_task/adapters/sql/migrations.py": {"tables.version_name", "wait_s"},
-    # the same, quoted by the dialect as well
+    # the table's name again, quoted by the dialect as well
     "grid_async_task/adapters/sql/from_reference.py": {
         "tables.version_name",
         "name",

@@ -65,8 +65,7 @@ class QueueFile:
         with self._lock:
             with self._translated_errors():
                 db = self._connected()
-                # IMMEDIATE: what is read in it can't have changed by the time it is written
-                db.execute("BEGIN IMMEDIATE")
+                _begin_writing(db)
             try:
                 with self._translated_errors():
                     yield db
@@ -161,6 +160,26 @@ def _switch_to_wal(db: sqlite3.Connection) -> None:
             if time.monotonic() > give_up_at:
                 raise
             time.sleep(0.01)
+
+
+def _begin_writing(db: sqlite3.Connection) -> None:
+    """IMMEDIATE: what is read in it can't have changed by the time it is written.
+
+    SQLite's own wait looks every tenth of a second: among others who write without a pause it finds no gap.
+    """
+    give_up_at = time.monotonic() + BUSY_TIMEOUT_S
+    db.execute("PRAGMA busy_timeout=0")
+    try:
+        while True:
+            try:
+                db.execute("BEGIN IMMEDIATE")
+                return
+            except sqlite3.OperationalError as error:
+                if "locked" not in str(error) or time.monotonic() > give_up_at:
+                    raise
+                time.sleep(0.001)
+    finally:
+        db.execute(f"PRAGMA busy_timeout={int(BUSY_TIMEOUT_S * 1000)}")
 
 
 def _has_tables(db: sqlite3.Connection) -> bool:
