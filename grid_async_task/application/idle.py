@@ -24,6 +24,8 @@ class IdleTime:
         self._since = clock.monotonic()
         #: when the worker's loop last asked whether it is over; None before its first turn
         self._asked_at: float | None = None
+        #: at the last look; a connection that was made since has had no time to bring anything
+        self._was_connected = False
         #: a delivery is in hand
         self.is_standing_still = False
 
@@ -60,6 +62,7 @@ class IdleTime:
 
     def is_over(self) -> bool:
         self._asked_at = self._clock.monotonic()
-        if not self._is_connected() or self._is_busy():
+        was_connected, self._was_connected = self._was_connected, self._is_connected()
+        if not (was_connected and self._was_connected) or self._is_busy():
             self.restart()
         return self.left_s <= 0

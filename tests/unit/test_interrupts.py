@@ -94,6 +94,20 @@ def test_a_shield_in_another_thread_is_none_of_the_handlers() -> None:
     assert (raised, in_time) == ([], [True])
 
 
+def test_an_interrupt_that_comes_with_the_end_does_not_strike_the_program_afterwards() -> None:
+    interrupts = SignalInterrupts()
+    with interrupts.in_this_thread(0):
+        guard = interrupts.guard(0)
+        with guard:
+            pass
+        # as another thread does that has looked before the end and acts after it
+        interrupts.current = guard  # type: ignore[assignment]
+        with pytest.raises(TaskInterrupted):
+            guard.interrupt()
+        interrupts.current = None
+    assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
+
+
 class StruckLock:
     """A lock that is struck by the signal as it is taken and let go: in C code, so that its caller gets the blow."""
 

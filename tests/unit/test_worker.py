@@ -19,6 +19,7 @@ from grid_async_task import (
     TaskInterrupted,
     ValidationError,
 )
+from grid_async_task.application.idle import IdleTime
 from grid_async_task.application.running_attempt import RunningAttempt
 from grid_async_task.domain.message import TaskMessage
 from grid_async_task.domain.progress import Progress
@@ -713,6 +714,17 @@ def test_idle_time_counts_from_the_last_task() -> None:
     world.work(handler, idle_timeout=30)
     assert handler.hooks.count("execute") == 1
     assert 1030 <= world.clock.monotonic() < 1032
+
+
+def test_idle_time_begins_when_the_worker_is_connected() -> None:
+    clock, connected = World().clock, threading.Event()
+    idle = IdleTime(clock, timeout_s=5, is_connected=connected.is_set, is_busy=lambda: False)
+    assert not idle.is_over()
+    clock.advance(5)
+    connected.set()
+    assert not idle.is_over()
+    clock.advance(5)
+    assert idle.is_over()
 
 
 def test_a_worker_that_is_stopped_takes_no_task() -> None:

@@ -40,6 +40,8 @@ class SignalInterrupts(Interrupts):
             yield
         finally:
             self._works_here = False
+            # an interrupt that came in the very moment of its handler's end may have started it again
+            signal.setitimer(signal.ITIMER_REAL, 0)
             signal.signal(signal.SIGALRM, before)
 
     def guard(self, limit_s: float) -> Guard:
