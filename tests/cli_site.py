@@ -73,12 +73,14 @@ class Site:
 
     def take_all(self, queue: str | None = None) -> list[Delivery]:
         """What is on a queue; it is gone afterwards, as by a purge."""
-        source = adapter_choice.open_source(
-            Settings(amqp_url=self.amqp_url, queue=queue or self.queue, prefetch_count=100)
-        )
-        taken = []
+        settings = Settings(amqp_url=self.amqp_url, queue=queue or self.queue, prefetch_count=100)
+        publisher = adapter_choice.open_publisher(settings)
+        ready = publisher.declare(settings.queue).ready
+        publisher.close()
+        source = adapter_choice.open_source(settings)
+        taken: list[Delivery] = []
         try:
-            while (delivery := source.next(1.0)) is not None:
+            while (delivery := source.next(30.0 if len(taken) < ready else 1.0)) is not None:
                 taken.append(delivery)
                 source.ack(delivery)
         finally:

@@ -106,7 +106,7 @@ def some_failed(operator: Operator) -> None:
         message("b-1", data={"fails": True}),
         message("a-good", task_type="pdf", data={"number": 1}),
     )
-    operator.site.work(idle_timeout=0.5)
+    operator.site.work()
     operator.age(3, "a-1")
 
 
@@ -141,7 +141,7 @@ def test_retry_by_a_filter_is_shown_first_and_then_done(operator: Operator) -> N
     assert operator.listed("--status", "pending") == {"a-2"}
     done = operator("retry", "--all", "--yes", "--json")
     assert sorted(each["id"] for each in done.json if each["done"]) == ["a-1", "b-1"]
-    operator.site.work(idle_timeout=0.5)
+    operator.site.work()
     assert operator("status", "b-1", "--json").json["attempt"] == 3
 
 
@@ -198,7 +198,7 @@ def test_cancel_by_a_filter(operator: Operator) -> None:
     chosen = ["--type", "pdf", "--status", "pending", "--older-than", "2h"]
     assert "2 tasks would be cancelled" in operator("cancel", *chosen, "--dry-run").output
     assert "2 tasks cancelled" in operator("cancel", *chosen, "--yes").output
-    operator.site.work(idle_timeout=0.5)
+    operator.site.work()
     assert operator.listed("--status", "failed") == {"t0", "t1"}
     assert operator.listed("--status", "success") == {"t2", "other"}
     assert operator("status", "t0", "--json").json["error_type"] == "TaskCancelled"
@@ -231,7 +231,7 @@ def test_prune_deletes_what_ended_long_ago_in_one_way(operator: Operator) -> Non
 
 def test_a_dead_letter_is_dropped_for_good(operator: Operator) -> None:
     operator.site.publish(b"bad", message("t", data=5), b"worse")
-    operator.site.work(idle_timeout=0.5)
+    operator.site.work()
     refused = operator("dead", "drop", "t")
     assert (refused.code, "without a terminal: say --yes" in refused.errors) == (1, True)
     (key,) = [each["key"] for each in operator("dead", "list", "--json").json if each["task_id"] == "t"]

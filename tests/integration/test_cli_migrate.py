@@ -73,7 +73,7 @@ def test_what_is_printed_is_all_that_a_user_without_rights_needs(
     assert site.program("send", "--task-id", "t", "--data", '{"fails": true}').returncode == 0
     # a retry goes through the whole ladder, and a bad message to the dead letters
     site.publish(b"bad")
-    site.work(max_retry_count=1, retry_delay=1, idle_timeout=4)
+    site.work(max_retry_count=1, retry_delay=1, idle_timeout=7)
     task = json.loads(site.program("status", "t", "--json").stdout)
     assert (task["status"], task["error_type"], task["attempt"]) == ("failed", "RetryExhausted", 2)
     assert [letter["reason"] for letter in json.loads(site.program("dead", "list", "--json").stdout)] == ["not_json"]

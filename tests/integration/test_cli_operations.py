@@ -296,7 +296,7 @@ def test_replay_waits_for_a_failure_callback_that_is_due(site: Site, call: Call)
     with HttpReceiver() as receiver:
         receiver.answer_with([500] * 10)
         site.publish(message("t", data="bad", callback_url=receiver.url))
-        site.work(idle_timeout=0.5)
+        site.work()
     done = call("dead", "replay", "t")
     assert done.code == 1
     assert "still due" in done.errors

@@ -127,8 +127,12 @@ def test_the_history_tells_what_became_of_a_task(output: str, task_id: str, stat
     found = re.search(rf"^{task_id}: .*\n((?: .*\n)+)", histories, re.MULTILINE)
     assert found is not None
     lines = found.group(1).splitlines()
-    assert len(lines) == len(states)
-    assert all(state in line for state, line in zip(states, lines, strict=True)), found.group(1)
+    # in this order; who looks only now and then may miss one that passes quickly
+    left = iter(states)
+    assert all(any(state in line for state in left) for line in lines), found.group(1)
+    assert states[-1] in lines[-1]
+    for state in states:
+        assert state == "pending" or re.fullmatch(r"attempt \d", state) or state in found.group(1)
 
 
 def test_the_card_for_feishu_is_shown(output: str) -> None:

@@ -70,7 +70,7 @@ def test_an_uncommitted_task_can_be_seen_by_nobody(site: Site, engine: Engine) -
         assert statuses(site) == {}
         # other transactions go on beside it
         producer.send_task({"task_id": "u", "data": {"number": 1}})
-        site.work(idle_timeout=0.5)
+        site.work()
         assert statuses(site) == {"u": "success"}
         connection.commit()
     site.work()

@@ -298,7 +298,7 @@ def test_a_feishu_that_does_not_answer_does_not_hold_up_the_end() -> None:
         feishu.receiver.answer_with([Answer(delay_s=30)])
         started = clock.monotonic()
         notifier.close()
-        assert clock.monotonic() - started < 7
+        assert clock.monotonic() - started < 15
     for flusher in flushers():  # the server is gone, and so is what held it up
         flusher.join(10)
     assert [line["count"] for line in lines if line["event"] == "notices not told"] == [1]

@@ -130,8 +130,8 @@ def test_a_netrc_file_is_not_given_away(
 
 SLOW_ANSWERS = {
     "no byte for too long": Answer(delay_s=30),
-    "a byte of the header now and then": Answer(drip_s=0.1),
-    "endless interim answers": Answer(100, {"X": "y" * 50}, drip_s=0.05),
+    "a byte of the header now and then": Answer(drip_s=0.3),
+    "endless interim answers": Answer(100, {"X": "y" * 50}, drip_s=0.2),
 }
 
 
@@ -139,9 +139,9 @@ SLOW_ANSWERS = {
 def test_a_try_ends_at_its_deadline_however_the_receiver_dawdles(receiver: HttpReceiver, answer: Answer) -> None:
     receiver.answer_with([answer])
     started = time.monotonic()
-    with pytest.raises(CallbackFailed, match=r"^127\.0\.0\.1 did not answer within 0\.5 s$"):
-        HttpCallbackSender(timeout_s=0.5).send(callback_to(receiver.url))
-    assert 0.4 < time.monotonic() - started < 1.5
+    with pytest.raises(CallbackFailed, match=r"^127\.0\.0\.1 did not answer within 2 s$"):
+        HttpCallbackSender(timeout_s=2).send(callback_to(receiver.url))
+    assert 1.9 < time.monotonic() - started < 10
 
 
 @pytest.mark.parametrize("status", [200, 302])

@@ -131,7 +131,11 @@ def test_a_process_that_is_lost_is_told_and_replaced(
     assert ending.failure.error_type == "WorkerLost"
     assert says in ending.failure.message
     assert result_of(runner, "shows_its_process")["pid"] != before
-    eventually(lambda: what_is_held() == held, what="nothing is left of the lost one")
+    # what the test before has left may go meanwhile
+    eventually(
+        lambda: all(now <= then for now, then in zip(what_is_held(), held, strict=True)),
+        what="nothing is left of the lost one",
+    )
 
 
 def what_is_held() -> tuple[int, int]:

@@ -111,7 +111,7 @@ def test_a_retry_waits_in_the_delay_queues(site: Site) -> None:
         amqp_url=site.settings.amqp_url,
         queue=site.settings.queue,
         mysql_url=site.settings.mysql_url,
-        idle_timeout=4,
+        idle_timeout=7,
         retry_delay=1,
     )
     bootstrap.create_worker(FailOnce(), settings=settings).run()
@@ -193,7 +193,7 @@ def test_a_receiver_that_does_not_say_200_is_tried_again(site: Site, status: int
     site.receiver.answer_with([status])
     site.publish(json.dumps({"task_id": "t", "data": {"number": 1}, "callback_url": site.receiver.url}).encode())
     settings = Settings(
-        amqp_url=site.settings.amqp_url, queue=site.settings.queue, mysql_url=site.settings.mysql_url, idle_timeout=4
+        amqp_url=site.settings.amqp_url, queue=site.settings.queue, mysql_url=site.settings.mysql_url, idle_timeout=7
     )
     bootstrap.create_worker(Doubling(), settings=settings).run()
     requests = site.receiver.requests
@@ -206,7 +206,7 @@ def test_a_parked_ticket_of_a_dead_message_never_carries_the_bad_body(site: Site
     site.receiver.answer_with([500, 200])
     site.publish(json.dumps({"task_id": "bad", "data": 5, "callback_url": site.receiver.url}).encode())
     settings = Settings(
-        amqp_url=site.settings.amqp_url, queue=site.settings.queue, mysql_url=site.settings.mysql_url, idle_timeout=4
+        amqp_url=site.settings.amqp_url, queue=site.settings.queue, mysql_url=site.settings.mysql_url, idle_timeout=7
     )
     bootstrap.create_worker(Doubling(), settings=settings).run()
     assert len(site.receiver.requests) == 2

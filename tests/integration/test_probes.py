@@ -159,6 +159,7 @@ def test_the_command_says_why_there_is_no_answer(ask: Any, monkeypatch: pytest.M
         code, printed = ask(silent.getsockname()[1])
     assert code == 1
     assert "no answer within 0.3 s" in printed
+    monkeypatch.setattr(command, "ANSWER_TIMEOUT_S", 20)
     with HttpReceiver() as something_else:
         something_else.answer_with([Answer(body=b"hello"), Answer(body=b"[]")])
         for _ in range(2):

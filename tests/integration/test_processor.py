@@ -152,7 +152,7 @@ def test_retries_are_those_of_the_keywords(settings: Settings) -> None:
             raise ValueError("never")
 
     send(settings, "t")
-    TaskProcessor(Failing(), settings=settings, max_retry_count=1, retry_delay=1, idle_timeout=4).start()
+    TaskProcessor(Failing(), settings=settings, max_retry_count=1, retry_delay=1, idle_timeout=7).start()
     client = TaskClient(settings=settings)
     task = client.get_task("t")
     client.close()

@@ -154,22 +154,20 @@ def questions(mariadb: MySqlServer) -> int:
     return int(str(value))
 
 
-def test_a_batch_of_a_thousand_is_one_wait_and_few_statements(
+def test_a_batch_of_a_thousand_takes_few_statements(
     settings: Settings, producer: TaskProducer, client: TaskClient, mariadb: MySqlServer
 ) -> None:
     producer.send_task({"task_id": "first"})
-    began, asked = time.monotonic(), questions(mariadb)
+    asked = questions(mariadb)
     one_by_one = [producer.send_task({"data": {"number": number}}) for number in range(300)]
-    single_s, single_statements = time.monotonic() - began, questions(mariadb) - asked
+    single_statements = questions(mariadb) - asked
 
-    began, asked = time.monotonic(), questions(mariadb)
+    asked = questions(mariadb)
     ids = producer.batch_send_tasks([{"data": {"number": number}} for number in range(1000)])
-    batch_s, batch_statements = time.monotonic() - began, questions(mariadb) - asked
+    batch_statements = questions(mariadb) - asked
 
     assert single_statements >= 300
     assert batch_statements < 100
-    # far less than what the same would have taken one by one: that is ten times as slow or more
-    assert batch_s < single_s / 300 * 1000 / 2
     assert len(set(ids)) == 1000
     messages = take_all(str(settings.amqp_url), str(settings.queue))
     assert [body["task_id"] for _, body in messages] == ["first", *one_by_one, *ids]
@@ -345,7 +343,7 @@ def test_a_producer_survives_what_happens_to_its_connection(rabbitmq: RabbitServ
 
 def test_a_task_without_a_confirm_may_be_sent_again(rabbitmq: RabbitServer) -> None:
     queue = new_queue_name()
-    settings = Settings(amqp_url=rabbitmq.url, publish_timeout=1)
+    settings = Settings(amqp_url=rabbitmq.url, publish_timeout=4)
     with TaskProducer(queue, record_pending=False, settings=settings) as producer:
         producer.send_task({"task_id": "first"})
         rabbitmq.freeze()

@@ -116,7 +116,7 @@ def parent_of(span: ReadableSpan, among: Sequence[ReadableSpan]) -> str | None:
 
 
 def test_from_the_producer_to_the_callback(site: Site, spans: Any) -> None:
-    site.settings = replace(site.settings, idle_timeout=4)  # the retry comes after a second
+    site.settings = replace(site.settings, idle_timeout=7)  # the retry comes after a second
     queue = site.settings.queue
     with HttpReceiver() as receiver:
         with TaskProducer(settings=site.settings) as producer:

@@ -159,8 +159,7 @@ def test_its_status_can_be_asked_from_another_thread(site: Site) -> None:
         assert (status["is_running"], status["current_task_id"], status["rabbitmq_connected"]) == (True, "t", True)
         assert processor.current_task_id == "t"
         handler.may_end.set()
-        eventually(lambda: processor.current_task_id is None)
-        assert site.status("t") is TaskStatus.SUCCESS
+        eventually(lambda: site.status("t") is TaskStatus.SUCCESS and processor.current_task_id is None)
         assert processor.is_running
     assert not processor.is_running
     assert processor.get_status()["is_running"] is False

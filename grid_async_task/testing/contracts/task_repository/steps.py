@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from threading import Barrier
@@ -15,6 +16,7 @@ from grid_async_task.domain.failure import Failure
 from grid_async_task.domain.message import CallbackRequest, TaskMessage
 from grid_async_task.domain.outcome import Crashed, Failed, HandedBack, Outcome, RetryLater, Snoozed, Succeeded
 from grid_async_task.domain.task import Task
+from grid_async_task.ports.errors import RepositoryUnavailable
 from grid_async_task.ports.task_repository import Reading, TaskRepository
 
 QUEUE = "work"
@@ -77,7 +79,9 @@ def at_once(step: Any, threads: int = 8) -> list[Any]:
 
     def run(number: int) -> Any:
         barrier.wait(timeout=30)
-        return step(f"worker-{number}")
+        while True:
+            with suppress(RepositoryUnavailable):  # it let nobody wait any longer for the others' locks
+                return step(f"worker-{number}")
 
     with ThreadPoolExecutor(threads) as pool:
         return [answer for answer in pool.map(run, range(threads)) if answer is not None]
