@@ -5,7 +5,8 @@ from typing import Annotated
 import typer
 
 from grid_async_task.cli.one_by_one import one_by_one
-from grid_async_task.cli.output import AnyQueue, AsJson, Limit, TaskIds, print_json, print_table, row_of
+from grid_async_task.cli.options import AnyQueue, AsJson, Limit, TaskIds
+from grid_async_task.cli.output import print_json, print_table, row_of
 from grid_async_task.cli.tools import Tools
 from grid_async_task.domain.task import CallbackStatus
 

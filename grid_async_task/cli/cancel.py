@@ -8,7 +8,7 @@ from grid_async_task.application.refusal import Refused
 from grid_async_task.cli.chosen_tasks import All, AnyTaskIds, Choice, DryRun, do_with
 from grid_async_task.cli.confirmation import Yes
 from grid_async_task.cli.filters import NewerThan, OlderThan, OnlyPrefix, OnlyType
-from grid_async_task.cli.output import AnyQueue, AsJson
+from grid_async_task.cli.options import AnyQueue, AsJson
 from grid_async_task.cli.tools import Tools
 from grid_async_task.domain.errors import ValidationError
 from grid_async_task.domain.task import Task, TaskStatus

@@ -9,7 +9,8 @@ import typer
 from grid_async_task.adapter_choice import open_recurring
 from grid_async_task.cli.handler_loading import find_handler
 from grid_async_task.cli.inspectors import inspectors
-from grid_async_task.cli.output import AsJson, Queue, print_json, shown
+from grid_async_task.cli.options import AsJson, Queue
+from grid_async_task.cli.output import print_json, shown
 from grid_async_task.cli.tools import Tools
 from grid_async_task.domain.errors import ConfigurationError
 from grid_async_task.ports import Finding, Level

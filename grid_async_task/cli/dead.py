@@ -8,7 +8,8 @@ import typer
 from grid_async_task.application.dead_letter_desk import DeadLetter
 from grid_async_task.cli.confirmation import Yes, confirm
 from grid_async_task.cli.one_by_one import one_by_one
-from grid_async_task.cli.output import AsJson, Queue, print_json, print_table, shown
+from grid_async_task.cli.options import AsJson, Queue
+from grid_async_task.cli.output import print_json, print_table, shown
 from grid_async_task.cli.tools import Tools
 from grid_async_task.domain.errors import ValidationError
 

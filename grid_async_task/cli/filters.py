@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from grid_async_task.cli.durations import seconds_of
+from grid_async_task.cli.options import some_text
 
 
 def duration(text: str) -> float:
@@ -15,13 +16,6 @@ def duration(text: str) -> float:
         return seconds_of(text)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
-
-
-def some_text(text: str) -> str:
-    """For an option: an empty one, of a variable that is not set, would mean everything."""
-    if not text:
-        raise typer.BadParameter("it is empty; leave the option out to filter by nothing")
-    return text
 
 
 OnlyType = Annotated[

@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from grid_async_task.cli.output import AsJson, print_json
+from grid_async_task.cli.options import AsJson
+from grid_async_task.cli.output import print_json
 from grid_async_task.domain.errors import ConfigurationError
 from grid_async_task.settings import Settings
 

@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from grid_async_task.cli.output import AsJson, Queue, print_json, shown
+from grid_async_task.cli.options import AsJson, Queue
+from grid_async_task.cli.output import print_json, shown
 from grid_async_task.domain.errors import ConfigurationError
 from grid_async_task.settings import Settings
 

@@ -5,7 +5,8 @@ from typing import Annotated
 import typer
 
 from grid_async_task.cli.filters import NewerThan, OlderThan, OnlyPrefix, OnlyType
-from grid_async_task.cli.output import AnyQueue, AsJson, Limit, print_json, print_table, row_of
+from grid_async_task.cli.options import AnyQueue, AsJson, Limit
+from grid_async_task.cli.output import print_json, print_table, row_of
 from grid_async_task.cli.tools import Tools
 from grid_async_task.domain.task import TaskStatus
 from grid_async_task.ports import TaskFilter

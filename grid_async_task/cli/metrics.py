@@ -11,7 +11,7 @@ from grid_async_task import adapter_choice
 from grid_async_task.adapters.process.clock import SystemClock
 from grid_async_task.adapters.process.stop_signals import STOP_SIGNALS
 from grid_async_task.application.queue_state import QueueWatch
-from grid_async_task.cli.output import Queue
+from grid_async_task.cli.options import Queue
 from grid_async_task.cli.tools import Tools
 from grid_async_task.domain.errors import ConfigurationError
 

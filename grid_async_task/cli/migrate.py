@@ -8,7 +8,8 @@ from grid_async_task import adapter_choice
 from grid_async_task.application.dead_letters import SUFFIX
 from grid_async_task.application.refusal import Refused
 from grid_async_task.cli.inspectors import inspectors, of_the_database
-from grid_async_task.cli.output import AsJson, Queue, print_json, print_table
+from grid_async_task.cli.options import AsJson, Queue
+from grid_async_task.cli.output import print_json, print_table
 from grid_async_task.cli.tools import Tools
 from grid_async_task.domain.errors import ConfigurationError
 from grid_async_task.domain.task import TaskStatus

@@ -6,20 +6,13 @@ import json
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
 from grid_async_task.domain.task import Task
 from grid_async_task.domain.wire_time import to_wire
 from grid_async_task.settings.masking import mask_url
-
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
-Queue = Annotated[str | None, typer.Option("--queue", help="The queue; default: GRID_ASYNC_TASK_QUEUE.")]
-AnyQueue = Annotated[str | None, typer.Option("--queue", help="Only tasks of this queue; default: all queues.")]
-Limit = Annotated[int, typer.Option("--limit", min=1, help="At most so many.")]
-TaskId = Annotated[str, typer.Argument(metavar="ID", help="The id of the task.", show_default=False)]
-TaskIds = Annotated[list[str], typer.Argument(metavar="ID...", help="Ids of tasks.", show_default=False)]
 
 
 def print_json(value: Any) -> None:

@@ -8,7 +8,8 @@ from grid_async_task.application.pruning import DAY_S, count_prunable
 from grid_async_task.application.pruning import prune as use_case
 from grid_async_task.cli.confirmation import Yes, confirm
 from grid_async_task.cli.filters import duration
-from grid_async_task.cli.output import AsJson, print_json
+from grid_async_task.cli.options import AsJson
+from grid_async_task.cli.output import print_json
 from grid_async_task.cli.tools import Tools
 from grid_async_task.domain.errors import ValidationError
 from grid_async_task.domain.task import TaskStatus

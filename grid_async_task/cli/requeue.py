@@ -3,7 +3,8 @@ from __future__ import annotations
 import typer
 
 from grid_async_task.application import requeue as use_case
-from grid_async_task.cli.output import AsJson, Queue, print_json
+from grid_async_task.cli.options import AsJson, Queue
+from grid_async_task.cli.output import print_json
 from grid_async_task.cli.tools import Tools
 
 

@@ -9,7 +9,7 @@ import typer
 
 from grid_async_task import bootstrap
 from grid_async_task.cli.filters import duration
-from grid_async_task.cli.output import Queue
+from grid_async_task.cli.options import Queue
 from grid_async_task.cli.tools import Tools
 from grid_async_task.domain.errors import ValidationError
 

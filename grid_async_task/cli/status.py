@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import typer
 
-from grid_async_task.cli.output import AsJson, TaskId, print_json, row_of, shown
+from grid_async_task.cli.options import AsJson, TaskId
+from grid_async_task.cli.output import print_json, row_of, shown
 from grid_async_task.cli.tools import Tools
 from grid_async_task.domain.errors import ValidationError
 from grid_async_task.domain.json_text import to_json

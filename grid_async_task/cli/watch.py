@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import typer
 
 from grid_async_task.application.client import Client
-from grid_async_task.cli.output import TaskId, shown
+from grid_async_task.cli.options import TaskId
+from grid_async_task.cli.output import shown
 from grid_async_task.cli.status import ending, unknown
 from grid_async_task.cli.tools import Tools
 from grid_async_task.domain.task import Task, TaskStatus

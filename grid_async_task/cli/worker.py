@@ -13,7 +13,7 @@ from grid_async_task.adapter_choice import export_traces
 from grid_async_task.adapters.process.stop_signals import STOP_SIGNALS
 from grid_async_task.cli.cold_start import no_garbage
 from grid_async_task.cli.handler_loading import handler_to_run
-from grid_async_task.cli.output import Queue
+from grid_async_task.cli.options import Queue
 from grid_async_task.settings import Settings
 
 Handler = Annotated[

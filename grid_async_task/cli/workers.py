@@ -3,7 +3,8 @@ from __future__ import annotations
 import typer
 
 from grid_async_task.application.roster import Stint, roster
-from grid_async_task.cli.output import AnyQueue, AsJson, Limit, print_json, print_table
+from grid_async_task.cli.options import AnyQueue, AsJson, Limit
+from grid_async_task.cli.output import print_json, print_table
 from grid_async_task.cli.tools import Tools
 from grid_async_task.domain.wire_time import to_wire
 

@@ -168,7 +168,7 @@ def test_which_tasks_has_to_be_said_in_one_way(operator: Operator) -> None:
 
 def test_an_empty_filter_is_a_mistake(operator: Operator) -> None:
     assert operator("send", "--task-id", "t").code == 0
-    for option in ("--id-prefix", "--type"):
+    for option in ("--id-prefix", "--type", "--queue"):
         done = operator("cancel", option, "", "--yes")
         assert (done.code, done.output) == (2, "")
         assert "it is empty" in done.errors
