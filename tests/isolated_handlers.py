@@ -17,6 +17,7 @@ from typing import Any
 import structlog
 
 from grid_async_task import TaskHandler
+from grid_async_task.adapters.process import child_runner
 from tests.handlers import note
 
 
@@ -125,6 +126,14 @@ class Noting(Unruly):
     def execute(self, task_data: dict[str, Any]) -> Any:
         note(f"start {self.task_id} {self.attempt} in {os.getpid()}")
         return super().execute(task_data)
+
+
+class KilledSoon(Noting):
+    """Its process has half a second to end, and its worker all the more to say so before it has to leave."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        child_runner.AFTER_INTERRUPT_S = 0.5
 
 
 class WithLock(TaskHandler):

@@ -25,9 +25,9 @@ def site(tmp_path: Path, amqp_url: str, mysql_url: str) -> Iterator[Site]:
         yield site
 
 
-def isolated(site: Site, **settings: Any) -> WorkerProcess:
+def isolated(site: Site, handler: str = "Noting", **settings: Any) -> WorkerProcess:
     settings = {"isolation": "process", "lease_seconds": LONG_LEASE_S, **settings}
-    return site.worker("tests.isolated_handlers:Noting", **settings)
+    return site.worker(f"tests.isolated_handlers:{handler}", **settings)
 
 
 def process_of(worker: WorkerProcess, start: str) -> int:
@@ -65,7 +65,7 @@ def test_a_task_that_takes_its_process_down_too_often_fails(site: Site) -> None:
 
 def test_grace_used_up_in_a_call_in_c_hands_the_task_back_with_exit_code_0(site: Site) -> None:
     site.publish(data={"do": "adds_for_hours"})
-    worker = isolated(site, shutdown_grace=0.5)
+    worker = isolated(site, "KilledSoon", shutdown_grace=0.5)
     handler = process_of(worker, "t 1")
     worker.terminate()
     assert worker.ended() == 0
