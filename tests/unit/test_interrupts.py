@@ -108,6 +108,17 @@ def test_an_interrupt_that_comes_with_the_end_does_not_strike_the_program_afterw
     assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
 
 
+def test_an_alarm_of_the_program_s_own_goes_on() -> None:
+    signal.setitimer(signal.ITIMER_REAL, 1000)
+    try:
+        interrupts = SignalInterrupts()
+        with interrupts.in_this_thread(0), interrupts.guard(0):
+            pass
+        assert signal.getitimer(signal.ITIMER_REAL)[0] > 900
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
 class StruckLock:
     """A lock that is struck by the signal as it is taken and let go: in C code, so that its caller gets the blow."""
 

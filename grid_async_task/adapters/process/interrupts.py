@@ -22,6 +22,7 @@ class SignalInterrupts(Interrupts):
 
     def __init__(self) -> None:
         self.current: _SignalGuard | None = None
+        self.has_interrupted = False
         self._works_here = False
 
     @contextmanager
@@ -40,8 +41,9 @@ class SignalInterrupts(Interrupts):
             yield
         finally:
             self._works_here = False
-            # an interrupt that came in the very moment of its handler's end may have started it again
-            signal.setitimer(signal.ITIMER_REAL, 0)
+            if self.has_interrupted:
+                # in the very moment of a handler's end: then its alarm was started after it had been turned off
+                signal.setitimer(signal.ITIMER_REAL, 0)
             signal.signal(signal.SIGALRM, before)
 
     def guard(self, limit_s: float) -> Guard:
@@ -80,7 +82,7 @@ class _SignalGuard(Guard):
             signal.setitimer(signal.ITIMER_REAL, 0)
 
     def interrupt(self) -> None:
-        self._interrupted = True
+        self._interrupted = self._interrupts.has_interrupted = True
         if self._interrupts.current is self:
             # again and again: the first may come where it can't be raised, or be swallowed
             signal.setitimer(signal.ITIMER_REAL, AGAIN_AFTER_S, AGAIN_AFTER_S)
