@@ -19,3 +19,13 @@ def eventually(look: Callable[[], T], timeout_s: float = 60.0, what: str = "") -
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {timeout_s} s: {what or look}")
         time.sleep(0.02)
+
+
+def quickest(measure: Callable[[], float], limit_s: float, tries: int = 3) -> float:
+    """Seconds of the first try below the limit, else of the best: a machine that stands still once proves nothing."""
+    best = float("inf")
+    for _ in range(tries):
+        best = min(best, measure())
+        if best < limit_s:
+            break
+    return best

@@ -65,7 +65,8 @@ class QueueFile:
         with self._lock:
             with self._translated_errors():
                 db = self._connected()
-                _begin_writing(db)
+                # IMMEDIATE: what is read in it can't have changed by the time it is written
+                _once_unlocked(db, "BEGIN IMMEDIATE")
             try:
                 with self._translated_errors():
                     yield db
@@ -90,12 +91,13 @@ class QueueFile:
         # isolation_level None: transactions begin where this module says so
         db = sqlite3.connect(self.path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
         try:
-            _switch_to_wal(db)
+            # readers and the one writer then do not wait for each other; the mode stays with the file
+            _once_unlocked(db, "PRAGMA journal_mode=WAL")
             # FULL: a commit reaches the disk before it returns, so that a confirmed message survives a power cut.
             # In WAL mode the default, NORMAL on some builds, would only promise that for a crash of the process.
             db.execute("PRAGMA synchronous=FULL")
             if not _has_tables(db):
-                db.execute("BEGIN IMMEDIATE")
+                _once_unlocked(db, "BEGIN IMMEDIATE")
                 for statement in _TABLES:
                     db.execute(statement)
                 db.execute("COMMIT")
@@ -148,31 +150,18 @@ def _path(path_or_url: str | os.PathLike[str]) -> Path:
     return Path(text).absolute()
 
 
-def _switch_to_wal(db: sqlite3.Connection) -> None:
-    """Readers and the one writer then do not wait for each other. The mode stays with the file."""
-    give_up_at = time.monotonic() + BUSY_TIMEOUT_S
-    while True:
-        try:
-            db.execute("PRAGMA journal_mode=WAL")
-            return
-        except sqlite3.OperationalError:
-            # for this one statement SQLite does not always wait, and several processes may start at once
-            if time.monotonic() > give_up_at:
-                raise
-            time.sleep(0.01)
+def _once_unlocked(db: sqlite3.Connection, statement: str) -> None:
+    """Execute it as soon as no other process is in the way, within `BUSY_TIMEOUT_S`.
 
-
-def _begin_writing(db: sqlite3.Connection) -> None:
-    """IMMEDIATE: what is read in it can't have changed by the time it is written.
-
-    SQLite's own wait looks every tenth of a second: among others who write without a pause it finds no gap.
+    SQLite's own wait does not cover the switch to WAL, and looks only every tenth of a second: among others who
+    write without a pause it finds no gap.
     """
     give_up_at = time.monotonic() + BUSY_TIMEOUT_S
     db.execute("PRAGMA busy_timeout=0")
     try:
         while True:
             try:
-                db.execute("BEGIN IMMEDIATE")
+                db.execute(statement)
                 return
             except sqlite3.OperationalError as error:
                 if "locked" not in str(error) or time.monotonic() > give_up_at:
