@@ -20,7 +20,7 @@ from grid_async_task.domain.task import TaskStatus
 from grid_async_task.ports import MessagePublisher, OutgoingMessage, TaskRepository
 
 #: seconds before each look for a row whose commit is under way; after the last it is taken for rolled back, or late
-LOOKS_S = (0.0, 0.01, 0.05, 0.1, 0.3, 0.5, 1.0, 3.0)
+LOOKS_S = (0.0, 0.01, 0.05, 0.1, 0.3, 0.5, 1.0)
 #: seconds that `close` waits for what is under way
 GOODBYE_S = 5.0
 

@@ -21,6 +21,7 @@ from sqlalchemy.orm import Session, scoped_session, sessionmaker
 from grid_async_task import ConfigurationError, GridAsyncTaskError, TaskHandler, TaskStatus, ValidationError
 from grid_async_task.adapters.memory import MemoryTaskRepository
 from grid_async_task.adapters.sql import SqlTaskRepository, db_time
+from grid_async_task.application import relay as relaying
 from grid_async_task.application.client import Client
 from grid_async_task.application.due_time import DUE_HEADER
 from grid_async_task.application.producer import Producer
@@ -259,6 +260,13 @@ def with_scoped_session(site: Site, enqueue: Callable[[Any], object]) -> None:
     session.remove()
 
 
+@pytest.fixture
+def slow_commits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk may take seconds for one."""
+    monkeypatch.setattr(relaying, "LOOKS_S", (*relaying.LOOKS_S, 4.0))
+
+
+@pytest.mark.usefixtures("slow_commits")
 @pytest.mark.parametrize("within", [with_connection, with_session, with_scoped_session])
 def test_the_message_is_published_right_after_the_commit(site: Site, within: Any) -> None:
     with site.producer(Steps(), relay=False) as producer:
@@ -270,6 +278,7 @@ def test_the_message_is_published_right_after_the_commit(site: Site, within: Any
     assert site.ran == ["t"]
 
 
+@pytest.mark.usefixtures("slow_commits")
 def test_closing_publishes_what_is_committed(site: Site) -> None:
     with site.producer(Steps(), relay=False) as producer, site.engine.begin() as connection:
         for number in range(20):
