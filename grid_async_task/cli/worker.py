@@ -55,18 +55,18 @@ def _stoppable_to_the_last() -> Iterator[None]:
     """
 
     def leave(_number: int, _frame: FrameType | None) -> None:
-        # here already: a second signal could come before the lines below are reached, and interrupt those too; and
-        # what then still has a handler in Python is deadly again while the interpreter ends
-        _let_all(signal.SIG_IGN)
+        # at once: a second signal would interrupt the lines below, too, and as long as a signal has a handler in
+        # Python it is deadly while the interpreter ends
+        _answer_stop_signals_by(signal.SIG_IGN)
         sys.exit(0)
 
-    _let_all(leave)
+    _answer_stop_signals_by(leave)
     try:
         yield
     finally:
-        _let_all(signal.SIG_IGN)
+        _answer_stop_signals_by(signal.SIG_IGN)
 
 
-def _let_all(handler: signal.Handlers | Callable[[int, FrameType | None], None]) -> None:
+def _answer_stop_signals_by(handler: signal.Handlers | Callable[[int, FrameType | None], None]) -> None:
     for number in STOP_SIGNALS:
         signal.signal(number, handler)

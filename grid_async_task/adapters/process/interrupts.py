@@ -22,6 +22,7 @@ class SignalInterrupts(Interrupts):
 
     def __init__(self) -> None:
         self.current: _SignalGuard | None = None
+        #: from another thread, ever
         self.has_interrupted = False
         self._works_here = False
 
@@ -42,7 +43,7 @@ class SignalInterrupts(Interrupts):
         finally:
             self._works_here = False
             if self.has_interrupted:
-                # in the very moment of a handler's end: then its alarm was started after it had been turned off
+                # perhaps in the very moment of a handler's end, so that its alarm began after it had been turned off
                 signal.setitimer(signal.ITIMER_REAL, 0)
             signal.signal(signal.SIGALRM, before)
 
