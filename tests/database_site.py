@@ -154,19 +154,16 @@ class DatabaseSite(Site):
         self.database.execute(f"DROP USER {self.user}@'%'")
 
 
-def told_outages(worker: WorkerProcess) -> list[str]:
-    """The error of each outage of the database that the worker told of.
-
-    Without those that a machine may make which stands still for longer than an answer is waited for.
-    """
-    errors = [line["error"] for line in worker.said(UNAVAILABLE)]
-    return [error for error in errors if "timed out" not in error]
-
-
 def outages(worker: WorkerProcess) -> list[str]:
-    """The same, once all are over."""
-    assert len(worker.said(AVAILABLE)) == len(worker.said(UNAVAILABLE)), worker.log()
-    return told_outages(worker)
+    """The error of each outage of the database that the worker told of; and that all are over."""
+    errors = [line["error"] for line in worker.said(UNAVAILABLE)]
+    assert len(worker.said(AVAILABLE)) == len(errors), worker.log()
+    return errors
+
+
+def without_standstills(errors: list[str]) -> list[str]:
+    """Where an answer is waited for 2 s only, as with a lease of 6 s: a machine that stands still makes an outage."""
+    return [error for error in errors if "timed out" not in error]
 
 
 @contextmanager

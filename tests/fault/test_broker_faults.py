@@ -97,9 +97,10 @@ def test_a_broker_out_of_reach_from_the_middle_of_a_task_to_after_its_end(
     assert "broker connected" not in worker.log()
     proxy.accept()
     worker.wait_for_log("broker connected")
-    # once, though it tried often; its other connection may have noticed too
+    # once, though it tried often; its other connection may have noticed, too
     troubles = [*worker.said("broker connection lost"), *worker.said("broker not reachable, trying on")]
-    assert sum(line["role"].startswith("source") for line in troubles) == 1, troubles
+    of_source = [line for line in troubles if line["role"].startswith("source")]
+    assert (len(of_source), len(troubles) - len(of_source)) in ((1, 0), (1, 1)), troubles
     site.succeeded()
     site.nothing_is_left(rabbitmq)
 

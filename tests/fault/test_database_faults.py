@@ -30,7 +30,7 @@ from tests.database_site import (
     Write,
     open_database_site,
     outages,
-    told_outages,
+    without_standstills,
 )
 from tests.servers.http_receiver import Answer, Request
 from tests.servers.mariadb import MySqlServer, OwnMariaDb
@@ -88,10 +88,10 @@ def test_the_server_is_killed_at_every_write(own_site: DatabaseSite, mariadb_own
         site.proxy.on_client_bytes(write.sql, kill)
         then()
         assert down.wait(30), f"the {write.name} was not sent:\n{worker.log()}"
-        eventually(lambda: len(told(says)) >= times, what=f"{says} ({times})")
+        eventually(lambda: len(told(says)) == times, what=f"{says} ({times})")
 
-    def told(what: str) -> list[object]:
-        return [*(told_outages(worker) if what == UNAVAILABLE else worker.said(what))]
+    def told(what: str) -> list[str]:
+        return without_standstills([str(line.get("error")) for line in worker.said(what)])
 
     def idle() -> None:
         """Nothing to do but to wait."""
@@ -105,14 +105,15 @@ def test_the_server_is_killed_at_every_write(own_site: DatabaseSite, mariadb_own
     worker.wait_for_log(HEARTBEAT_WORKS)
     killed_at(OUTCOME, site.finish_file().touch, UNAVAILABLE, times=2)
     assert site.receiver.requests == []
-    killed_at(CALLBACK_MARK, mariadb_own.start, UNAVAILABLE, times=3)
+    # a wait for its start could be in vain: the worker may be quicker to connect, and the kill comes with that
+    killed_at(CALLBACK_MARK, mariadb_own.start_without_waiting, UNAVAILABLE, times=3)
     mariadb_own.start()
     site.assert_promises_kept(worker)
-    assert len(outages(worker)) == 3
+    assert len(without_standstills(outages(worker))) == 3
 
 
 def test_what_a_hanging_connection_held_back_arrives_when_nobody_waits_for_it(site: DatabaseSite) -> None:
-    worker = site.started_worker(lease_seconds=12)  # an answer is waited for a sixth of it
+    worker = site.started_worker(lease_seconds=24)  # an answer is waited for a sixth of it
     site.proxy.hang()
     site.publish_long()
     worker.wait_for_log(UNAVAILABLE)
@@ -120,12 +121,11 @@ def test_what_a_hanging_connection_held_back_arrives_when_nobody_waits_for_it(si
     worker.wait_for_diary("start t 1")
     site.proxy.hang()
     site.finish_file().touch()
-    eventually(lambda: len(worker.said(UNAVAILABLE)) >= 2, what="the outcome can't be written")
+    eventually(lambda: len(worker.said(UNAVAILABLE)) == 2, what="the outcome can't be written")
     assert site.task().status is TaskStatus.RUNNING
     site.proxy.resume()
     site.assert_promises_kept(worker)
-    assert outages(worker) == []
-    assert all("timed out" in line["error"] for line in worker.said(UNAVAILABLE))
+    assert ["timed out" in error for error in outages(worker)] == [True] * 2
 
 
 def test_connections_killed_by_an_administrator(site: DatabaseSite) -> None:
@@ -140,7 +140,7 @@ def test_connections_killed_by_an_administrator(site: DatabaseSite) -> None:
     with site.holding(f"SELECT * FROM {GATE} FOR UPDATE"):
         site.finish_file().touch()
         site.database.execute(f"KILL {waiting_connection(site)}")
-        eventually(lambda: len(told_outages(worker)) == 2, what="the outcome can't be written")
+        eventually(lambda: len(worker.said(UNAVAILABLE)) == 2, what="the outcome can't be written")
 
     def kill_all(request: Request) -> Answer:
         for each in site.connections_of_worker():
@@ -170,7 +170,7 @@ def test_a_server_that_is_read_only_for_a_while(own_site: DatabaseSite) -> None:
     worker.wait_for_diary("start t 1")
     site.database.execute("SET GLOBAL read_only = 1")
     site.finish_file().touch()
-    eventually(lambda: len(told_outages(worker)) == 2, what="the outcome can't be written")
+    eventually(lambda: len(worker.said(UNAVAILABLE)) == 2, what="the outcome can't be written")
     assert site.task().status is TaskStatus.RUNNING
     site.database.execute("SET GLOBAL read_only = 0")
     site.assert_promises_kept(worker)
@@ -185,7 +185,7 @@ def test_locks_of_others_are_waited_for(site: DatabaseSite) -> None:
     worker.wait_for_diary("start t 1")
     with site.holding(f"SELECT * FROM {TABLE} WHERE id = 't' FOR UPDATE"):
         site.finish_file().touch()
-        eventually(lambda: len(told_outages(worker)) == 2, what="the outcome can't be written")
+        eventually(lambda: len(worker.said(UNAVAILABLE)) == 2, what="the outcome can't be written")
     site.assert_promises_kept(worker)
     assert ["1205" in error for error in outages(worker)] == [True] * 2
 
@@ -224,9 +224,12 @@ def test_a_server_without_a_free_connection(own_site: DatabaseSite) -> None:
         take_all_connections(site, taken)
         worker.wait_for_log(HEARTBEAT_FAILED)
         site.finish_file().touch()
-        eventually(lambda: len(told_outages(worker)) == 2, what="the outcome can't be written")
+        eventually(
+            lambda: len(without_standstills([line["error"] for line in worker.said(UNAVAILABLE)])) == 2,
+            what="the outcome can't be written",
+        )
     site.assert_promises_kept(worker)
-    assert ["1040" in error for error in outages(worker)] == [True] * 2
+    assert ["1040" in error for error in without_standstills(outages(worker))] == [True] * 2
 
 
 def take_all_connections(site: DatabaseSite, taken: ExitStack) -> None:
@@ -248,7 +251,9 @@ def test_another_process_that_migrates_for_ever_is_waited_for(site: DatabaseSite
     site.finish_file().touch()
     site.publish_long()
     site.assert_promises_kept(worker)
-    assert set(outages(worker)) <= {f"another process is migrating {TABLE}"}
+    [error] = outages(worker)
+    # the lock is waited for 1 s, an answer 2 s: where the server stands still in between it is the latter
+    assert error == f"another process is migrating {TABLE}" or "timed out" in error
 
 
 # -- statements that wait -------------------------------------------------------------------------------

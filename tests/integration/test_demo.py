@@ -131,6 +131,7 @@ def test_the_history_tells_what_became_of_a_task(output: str, task_id: str, stat
     left = iter(states)
     assert all(any(state in line for state in left) for line in lines), found.group(1)
     assert states[-1] in lines[-1]
+    assert len(lines) >= len(states) - 1
     for state in states:
         assert state == "pending" or re.fullmatch(r"attempt \d", state) or state in found.group(1)
 

@@ -19,6 +19,7 @@ from grid_async_task.domain.callback import Callback
 from grid_async_task.domain.errors import ConfigurationError, PermanentCallbackError
 from grid_async_task.ports import CallbackFailed
 from tests.servers.http_receiver import HANG_UP, Answer, HttpReceiver, redirect
+from tests.waiting import quickest
 
 BODY = '{"task_id":"Job-1","status":"success","result":{"文":"好"}}'.encode()
 SECRETS = ["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_" + base64.b64encode(b"another key").decode()]
@@ -137,11 +138,15 @@ SLOW_ANSWERS = {
 
 @pytest.mark.parametrize("answer", SLOW_ANSWERS.values(), ids=SLOW_ANSWERS)
 def test_a_try_ends_at_its_deadline_however_the_receiver_dawdles(receiver: HttpReceiver, answer: Answer) -> None:
-    receiver.answer_with([answer])
-    started = time.monotonic()
-    with pytest.raises(CallbackFailed, match=r"^127\.0\.0\.1 did not answer within 2 s$"):
-        HttpCallbackSender(timeout_s=2).send(callback_to(receiver.url))
-    assert 1.9 < time.monotonic() - started < 10
+    receiver.answer_with([answer] * 3)
+
+    def take_a_try() -> float:
+        started = time.monotonic()
+        with pytest.raises(CallbackFailed, match=r"^127\.0\.0\.1 did not answer within 2 s$"):
+            HttpCallbackSender(timeout_s=2).send(callback_to(receiver.url))
+        return time.monotonic() - started
+
+    assert 1.9 < quickest(take_a_try, 3.0) < 3.0
 
 
 @pytest.mark.parametrize("status", [200, 302])

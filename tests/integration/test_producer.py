@@ -31,7 +31,7 @@ from grid_async_task import (
 from grid_async_task.domain.task import TaskStatus
 from tests.servers.mariadb import MySqlServer
 from tests.servers.rabbitmq import RabbitServer, new_queue_name
-from tests.waiting import eventually
+from tests.waiting import eventually, quickest
 
 
 @contextmanager
@@ -154,14 +154,23 @@ def questions(mariadb: MySqlServer) -> int:
     return int(str(value))
 
 
-def test_a_batch_of_a_thousand_takes_few_statements(
+def test_a_batch_of_a_thousand_is_one_wait_and_few_statements(
     settings: Settings, producer: TaskProducer, client: TaskClient, mariadb: MySqlServer
 ) -> None:
     producer.send_task({"task_id": "first"})
-    asked = questions(mariadb)
+    began, asked = time.monotonic(), questions(mariadb)
     one_by_one = [producer.send_task({"data": {"number": number}}) for number in range(300)]
-    single_statements = questions(mariadb) - asked
+    single_s, single_statements = time.monotonic() - began, questions(mariadb) - asked
 
+    def send_another() -> float:
+        began = time.monotonic()
+        producer.batch_send_tasks([{"data": {"number": number}} for number in range(1000)], queue_name=new_queue_name())
+        return time.monotonic() - began
+
+    # far less than what the same would have taken one by one: that is ten times as slow or more
+    limit_s = single_s / 300 * 1000 / 2
+    assert quickest(send_another, limit_s) < limit_s
+    waiting = client.count_by_status()["pending"]
     asked = questions(mariadb)
     ids = producer.batch_send_tasks([{"data": {"number": number}} for number in range(1000)])
     batch_statements = questions(mariadb) - asked
@@ -172,7 +181,7 @@ def test_a_batch_of_a_thousand_takes_few_statements(
     messages = take_all(str(settings.amqp_url), str(settings.queue))
     assert [body["task_id"] for _, body in messages] == ["first", *one_by_one, *ids]
     assert [body["data"]["number"] for _, body in messages[301:]] == list(range(1000))
-    assert client.count_by_status()["pending"] == 1301
+    assert client.count_by_status()["pending"] == waiting + 1000
 
 
 def test_a_full_queue_refuses_and_says_which_tasks(settings: Settings, client: TaskClient) -> None:

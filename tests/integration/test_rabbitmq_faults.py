@@ -326,11 +326,11 @@ def test_a_broker_that_hangs_holds_nobody_up_for_ever(
     assert source.next(10) is not None
     rabbitmq.freeze()
     calls: list[tuple[Callable[[], object], float]] = [
-        (lambda: publisher.publish_many([OutgoingMessage(queue, b"y")]), 15),
-        (lambda: source.next(0.5), 15),
-        (source.pause, 15),
-        (source.close, 15),
-        (publisher.close, 15),
+        (lambda: publisher.publish_many([OutgoingMessage(queue, b"y")]), 4 + 2),
+        (lambda: source.next(0.5), 3),
+        (source.pause, 8),
+        (source.close, 8),
+        (publisher.close, 8),
     ]
     try:
         for call, limit_s in calls:

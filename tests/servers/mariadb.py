@@ -105,6 +105,11 @@ class OwnMariaDb(MySqlServer):
         self.stop()
 
     def start(self, *options: str) -> None:
+        """Start it, and wait until it takes connections."""
+        self.start_without_waiting(*options)
+        self._wait_until_it_answers()
+
+    def start_without_waiting(self, *options: str) -> None:
         program = _server_program()
         assert program is not None, MISSING
         with (self._folder / "log").open("ab") as log:
@@ -127,7 +132,6 @@ class OwnMariaDb(MySqlServer):
                 stdout=log,
                 stderr=log,
             )
-        self._wait_until_it_answers()
 
     def _wait_until_it_answers(self) -> None:
         deadline = time.monotonic() + START_TIMEOUT_S

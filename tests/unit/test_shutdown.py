@@ -124,7 +124,7 @@ def test_a_handler_that_hangs_past_its_time_limit_is_not_handed_back_for_nothing
     assert handler.begun.wait(10)
     case.worker.stop()
     assert case.left.wait(10)
-    assert case.exit_codes[0] == 75
+    assert set(case.exit_codes) == {75}
     # it keeps its lease: whoever takes it over counts the crash
     assert case.world.row("t").status is TaskStatus.RUNNING
     handler.may_end.set()
